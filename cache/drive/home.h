@@ -1,0 +1,46 @@
+// The drive's folder on this computer: which keyring, wrapped how, and who holds the lock.
+//
+// Files (FORMAT.md, "State folder"): `volume` (JSON: format, volume id, wrapped keyring, passphrase parameters if any),
+// `local.key` (32 random bytes, 0600, absent where a passphrase wraps the keyring), `lock`, and what the drive keeps
+// itself: journal/, index.db, checkpoint/, staging/, cache/.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cache/keys/keyring.h"
+#include "engine/base/disk.h"
+#include "engine/base/random.h"
+#include "engine/base/result.h"
+
+namespace atl {
+
+struct HomeInfo {
+  std::uint32_t format = 0;
+  VolumeId volume;
+  bool passphrase = false;  // a passphrase is needed to open it
+};
+
+/// Writes keys for a new drive into an existing directory. With a passphrase, it wraps the keyring; without, a random
+/// local key beside it does. The recovery key wraps it as well, so that the kit opens this folder too.
+Result<> create_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey& recovery,
+                     std::optional<std::string_view> passphrase, Random& random);
+
+/// Reads what can be known without keys. Code::not_found if the directory holds no drive, newer_format, corrupt.
+Result<HomeInfo> read_home(Disk& disk, const std::string& directory);
+
+/// Opens the keyring. `ask` is called at most once, and only where a passphrase is needed; its error is passed on.
+/// Code::key for a wrong passphrase or a missing local key.
+Result<Keyring> unlock_home(Disk& disk, const std::string& directory, const std::function<Result<std::string>()>& ask);
+
+/// Exclusive ownership of a drive's folder by this process (an advisory lock that ends with the process).
+class HomeLock {
+ public:
+  /// Code::busy, naming the holder's process id, if it is held after `wait`.
+  static Result<std::unique_ptr<HomeLock>> acquire(const std::string& directory, std::chrono::milliseconds wait);
+  virtual ~HomeLock() = default;
+};
+
+}  // namespace atl

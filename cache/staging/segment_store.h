@@ -1,0 +1,100 @@
+// Segment files on the local disk: what is staged (only here so far) and what is cached (nodes hold it as well).
+//
+// A segment is an append-only run of frames, each a sealed extent with a small plain header (FORMAT.md, "Segment").
+// The store keeps bytes; which extents live, and where nodes hold them, is the index's business.
+//
+// A staged file holds all of its segment. A cached file may hold only some blocks of cache_block_bytes; which, is kept
+// in memory and in a side file written at close(); after a crash partial cached files are thrown away, whole ones kept.
+// Cached bytes are never trusted: every extent is opened (AEAD) by its reader.
+// Thread-safe. Handles stay readable after the file was removed or evicted.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/base/disk.h"
+#include "engine/base/ids.h"
+#include "engine/base/result.h"
+
+namespace atl {
+
+inline constexpr std::uint32_t segment_header_bytes = 64;
+inline constexpr std::uint32_t frame_header_bytes = 16;
+inline constexpr std::uint32_t cache_block_bytes = 64 * 1024;
+
+/// A segment's local file, pinned.
+class SegmentFile {
+ public:
+  virtual ~SegmentFile() = default;
+  virtual SegmentId id() const = 0;
+  /// Bytes of the segment, header included; grows while it is open for appending.
+  virtual std::uint64_t size() const = 0;
+  /// Whether the local file has all of [offset, offset + length).
+  virtual bool holds(std::uint64_t offset, std::uint64_t length) const = 0;
+  /// Reads a range that holds() — Code::io or corrupt otherwise.
+  virtual Result<> read(std::uint64_t offset, MutableBytes out) = 0;
+  /// Writes at a reserved place of a staged segment. Code::no_space, io.
+  virtual Result<> write(std::uint64_t offset, ByteView in) = 0;
+  /// Makes staged bytes durable. After a failure the segment refuses further writes (Code::io) and must be replaced.
+  virtual Result<> sync() = 0;
+  /// Adds blocks that came from nodes and were verified: `offset` a multiple of cache_block_bytes, any length. Cached
+  /// files only; failure to cache is not an error to anyone.
+  virtual void fill(std::uint64_t offset, ByteView blocks) = 0;
+  /// The whole segment mapped for reading, if all is local.
+  virtual Result<std::shared_ptr<const std::uint8_t>> map() = 0;
+};
+
+struct FrameHeader {
+  ExtentId extent;
+  std::uint32_t plain_bytes = 0;
+  std::uint32_t epoch = 0;  // KeyEpoch
+};
+/// 16 bytes: extent id u64, plain bytes u32 with the top 8 bits free for flags (0), key epoch u16, check u16 — as
+/// FORMAT.md says. decode: Code::corrupt if the check fails or the lengths are absurd.
+void encode_frame_header(const FrameHeader& header, std::span<std::uint8_t, frame_header_bytes> out);
+Result<FrameHeader> decode_frame_header(ByteView bytes);
+
+struct SegmentStoreUsage {
+  std::uint64_t staged_bytes = 0;
+  std::uint64_t cached_bytes = 0;
+};
+
+class SegmentStore {
+ public:
+  /// `staged` tells, from the index, which segments are not yet on nodes in full: their files must be kept. Files of
+  /// segments for which it answers `unknown` are left over from a crash and are removed.
+  enum class Standing { staged, cached, unknown };
+  /// Opens the directories `directory`/staging and `directory`/cache, creating them if absent.
+  static Result<std::unique_ptr<SegmentStore>> open(Disk& disk, const std::string& directory, const VolumeId& volume,
+                                                    const std::function<Standing(SegmentId)>& standing);
+  virtual ~SegmentStore() = default;
+  virtual Result<> close() = 0;
+
+  /// A new, empty staged segment of at most `capacity` bytes, disk space reserved, name durable. Code::no_space.
+  virtual Result<std::shared_ptr<SegmentFile>> create(SegmentId id, std::uint64_t capacity) = 0;
+  /// No more appends: the size is fixed and unused reserved space is given back.
+  virtual Result<> finish(SegmentId id, std::uint64_t size) = 0;
+  /// The local file, whole or partial; nullptr if there is none. Marks it as used now.
+  virtual std::shared_ptr<SegmentFile> find(SegmentId id) = 0;
+  /// The cached file of a segment of `size` bytes that nodes hold, created empty if absent.
+  virtual Result<std::shared_ptr<SegmentFile>> find_or_create_cached(SegmentId id, std::uint64_t size) = 0;
+  /// A staged segment is on nodes in full: from now on it is cache and may be evicted.
+  virtual Result<> mark_cached(SegmentId id) = 0;
+  /// The segment is dead, or its cached copy unwanted.
+  virtual Result<> remove(SegmentId id) = 0;
+  /// Evicts least recently used cached files until at most `limit` cached bytes remain. Returns bytes given back.
+  virtual std::uint64_t shrink_cache(std::uint64_t limit) = 0;
+  virtual SegmentStoreUsage usage() const = 0;
+};
+
+/// Walks the frames of a segment file for `atoll inspect` and check: offset of the frame, its header. Ends quietly at
+/// the first place that holds no frame.
+Result<> inspect_segment_file(Disk& disk, const std::string& path,
+                              const std::function<void(std::uint64_t offset, const FrameHeader&)>& visit);
+
+}  // namespace atl

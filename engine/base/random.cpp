@@ -1,0 +1,15 @@
+#include "engine/base/random.h"
+
+#include <sodium.h>
+
+#include <stdexcept>
+
+namespace atl {
+
+SystemRandom::SystemRandom() {
+  if (sodium_init() < 0) throw std::runtime_error("libsodium could not be initialised");
+}
+
+void SystemRandom::fill(MutableBytes out) { randombytes_buf(out.data(), out.size()); }
+
+}  // namespace atl
