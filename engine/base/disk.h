@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ class File {
   virtual Result<std::size_t> read(std::uint64_t offset, MutableBytes out) = 0;
   /// Writes all of `in` at `offset`, or fails; after a failure any part may have been written.
   virtual Result<> write(std::uint64_t offset, ByteView in) = 0;
+  /// Like write, of several pieces one after the other. This one calls write for each; a disk that can do better does.
+  virtual Result<> write_gather(std::uint64_t offset, std::span<const ByteView> pieces);
   /// Makes the content, and the size, durable (fdatasync). After a failure the content since the last success is
   /// unknown for ever: never call again as if it could succeed.
   virtual Result<> sync() = 0;
@@ -62,6 +65,10 @@ class Disk {
   virtual Result<> rename(const std::string& from, const std::string& to) = 0;
   /// Gives the file at `from` a second name; Code::exists if `to` is taken.
   virtual Result<> link(const std::string& from, const std::string& to) = 0;
+  /// Like rename, but never replaces: Code::exists if `to` is taken. Atomic: `to` never shows half a file. This one
+  /// links and removes, so that a crash between may leave both names; a disk that can do better does.
+  virtual Result<> rename_new(const std::string& from, const std::string& to);
+  /// Removes a file's name, or an empty directory.
   virtual Result<> remove(const std::string& path) = 0;
   /// Creates a directory, mode 0700; success if it is there already. The parent must exist.
   virtual Result<> make_directory(const std::string& path) = 0;
@@ -76,7 +83,7 @@ class Disk {
 Result<Bytes> read_file(Disk& disk, const std::string& path, std::uint64_t limit);
 
 /// Replaces `path` with `content` so that after a crash either the old or the new stands, and durably the new once
-/// this returns: temporary name, sync, rename, sync of the directory.
+/// this returns: temporary name (`path` and ".new"), sync, rename, sync of the directory. One caller a path at a time.
 Result<> replace_file(Disk& disk, const std::string& path, ByteView content);
 
 }  // namespace atl
