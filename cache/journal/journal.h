@@ -40,8 +40,10 @@ struct JournalOptions {
 
 class Journal {
  public:
-  /// Makes an empty journal in an existing, empty directory. Durable when it returns.
-  static Result<> create(Disk& disk, const std::string& directory, const VolumeId& volume);
+  /// Makes an empty journal in an existing directory that holds none (Code::exists). Durable when it returns, except
+  /// for the directory's own name.
+  static Result<> create(Disk& disk, const std::string& directory, const VolumeId& volume, const SecretKey& key,
+                         JournalOptions options = {});
 
   /// Opens, validates every file from the first LSN held to the end, and stands ready to append. `known`: an LSN that
   /// is known to have been durable (the index has applied it); a journal that ends before it was cut: Code::corrupt.
