@@ -7,13 +7,18 @@
 //     object = header (shard_header_bytes) | leaf 0 | MAC 0 | leaf 1 | MAC 1 | ...
 //
 // The code works leaf by leaf: leaf j of a missing shard needs leaf j of any k others. Payload sizes fall into few
-// classes (sixteenths of a full shard, powers of two of leaves below), so that sizes tell nodes little.
+// classes (sixteenths of a full shard, powers of two of leaves below), so that sizes tell nodes little. A full shard is
+// that of the largest segment within segment_bytes_max that fills k shards to the last leaf, full_segment_bytes(): a
+// segment of that size pays n/k and the MACs, nothing else. Up to k leaves more are one class of their own.
 // Leaf MAC: Poly1305 under a one-time key derived from (shard MAC key, volume, attempt, shard, leaf).
 // Thread-safe; spans must not overlap.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cache/keys/keyring.h"
@@ -41,7 +46,10 @@ struct ShardGeometry {
   std::uint64_t segment_bytes = 0;
   std::uint32_t leaves = 0;  // per shard, by size class
 
+  /// `segment_bytes` is at most segment_bytes_max; an empty segment takes a leaf a shard like the smallest.
   static ShardGeometry of(Redundancy redundancy, std::uint64_t segment_bytes);
+  /// The capacity to give a segment that will be encoded so: larger ones would be padded by up to a leaf a shard.
+  static std::uint64_t full_segment_bytes(Redundancy redundancy);
 
   std::uint64_t payload_bytes() const { return std::uint64_t{leaves} * leaf_bytes; }
   std::uint64_t object_bytes() const { return shard_header_bytes + std::uint64_t{leaves} * (leaf_bytes + leaf_mac_bytes); }
@@ -57,7 +65,7 @@ struct ShardGeometry {
     std::uint32_t leaf_count = 0;
     std::uint64_t segment_offset = 0;  // of the run's first byte
   };
-  /// The runs that cover [offset, offset + length) of the segment, in order.
+  /// The runs that cover [offset, offset + length) of the segment, in order. The range lies within k payloads.
   std::vector<Run> cover(std::uint64_t offset, std::uint64_t length) const;
 };
 
@@ -67,6 +75,7 @@ class LeafMacs {
   LeafMacs(const SecretKey& shard_mac_key, const VolumeId& volume, const AttemptId& attempt);
   ~LeafMacs();
   LeafMacs(LeafMacs&&) noexcept;
+  LeafMacs& operator=(LeafMacs&&) noexcept;
 
   void compute(ShardIndex shard, std::uint32_t leaf, ByteView payload, std::span<std::uint8_t, leaf_mac_bytes> mac) const;
   /// Checks `count` leaves, each followed by its MAC, as they came from a node (no header). Constant time per leaf.
@@ -77,8 +86,8 @@ class LeafMacs {
   std::unique_ptr<State> state_;
 };
 
-/// All n objects of one attempt, as gather lists over the caller's segment and memory of its own: parity payload (m
-/// shards), MACs, and at most one padded leaf per data shard. The segment's bytes outlive it.
+/// All n objects of one attempt, as gather lists over the caller's segment and memory of its own: parity objects (m
+/// shards), MACs, and at most one padded leaf. `segment` has geometry.segment_bytes bytes, which outlive it.
 class EncodedSegment {
  public:
   EncodedSegment(const ShardGeometry& geometry, ByteView segment, const LeafMacs& macs);
@@ -95,6 +104,11 @@ class EncodedSegment {
 /// Code::too_few_nodes with fewer than k.
 Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
                              const std::vector<std::pair<ShardIndex, ByteView>>& available);
+
+/// The first bytes of every shard object.
+std::array<std::uint8_t, shard_header_bytes> shard_header();
+/// Code::newer_format naming the version; corrupt if the object does not begin as a shard.
+Result<> check_shard_header(ByteView header);
 
 /// Takes the MACs out of a verified answer: leaves only, contiguous.
 Bytes strip_macs(ByteView answer);

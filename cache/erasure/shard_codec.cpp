@@ -1,0 +1,222 @@
+#include "cache/erasure/shard_codec.h"
+
+#include <isa-l/erasure_code.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <list>
+#include <mutex>
+#include <unordered_map>
+
+namespace atl {
+
+namespace {
+
+constexpr std::size_t table_bytes = 32;  // that ISA-L expands each coefficient to
+
+/// Expanded coefficients, least recently used ones dropped. Thread-safe; a table in use outlives its place.
+class TableCache {
+ public:
+  using Table = std::shared_ptr<const Bytes>;
+
+  /// The table under `name`, made by `make` if absent. Two threads that miss at once both make it; either serves.
+  template <typename Make>
+  Table find_or_make(const std::string& name, Make make) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = places_.find(name); found != places_.end()) {
+        order_.splice(order_.begin(), order_, found->second);
+        return found->second->second;
+      }
+    }
+    Table table = std::make_shared<const Bytes>(make());
+    const std::lock_guard lock(mutex_);
+    if (places_.contains(name)) return table;
+    order_.emplace_front(name, table);
+    places_.emplace(name, order_.begin());
+    if (order_.size() > tables_max) {
+      places_.erase(order_.back().first);
+      order_.pop_back();
+    }
+    return table;
+  }
+
+ private:
+  static constexpr std::size_t tables_max = 512;
+
+  std::mutex mutex_;
+  std::list<std::pair<std::string, Table>> order_;  // latest first
+  std::unordered_map<std::string, std::list<std::pair<std::string, Table>>::iterator> places_;
+};
+
+TableCache& tables() {
+  static TableCache cache;
+  return cache;
+}
+
+std::string table_name(char kind, Redundancy redundancy, const std::vector<std::uint8_t>& rest) {
+  std::string name{kind, static_cast<char>(redundancy.k), static_cast<char>(redundancy.n)};
+  name.append(rest.begin(), rest.end());
+  return name;
+}
+
+/// n rows of k coefficients: the identity, then Cauchy rows. Any k rows are independent.
+Bytes generator(Redundancy redundancy) {
+  Bytes matrix(std::size_t{redundancy.n} * redundancy.k);
+  gf_gen_cauchy1_matrix(matrix.data(), redundancy.n, redundancy.k);
+  return matrix;
+}
+
+Bytes expand(Bytes coefficients, std::size_t k) {
+  const std::size_t rows = coefficients.size() / k;
+  Bytes table(table_bytes * coefficients.size());
+  ec_init_tables(static_cast<int>(k), static_cast<int>(rows), coefficients.data(), table.data());
+  return table;
+}
+
+TableCache::Table parity_table(Redundancy redundancy) {
+  return tables().find_or_make(table_name('e', redundancy, {}), [&] {
+    const Bytes matrix = generator(redundancy);
+    return expand(Bytes(matrix.begin() + redundancy.k * redundancy.k, matrix.end()), redundancy.k);
+  });
+}
+
+/// The one row that gives shard `wanted` from the k shards `sources`.
+TableCache::Table rebuild_table(Redundancy redundancy, std::uint8_t wanted, const std::vector<std::uint8_t>& sources) {
+  std::vector<std::uint8_t> rest{wanted};
+  rest.insert(rest.end(), sources.begin(), sources.end());
+  return tables().find_or_make(table_name('d', redundancy, rest), [&] {
+    const std::size_t k = redundancy.k;
+    const Bytes matrix = generator(redundancy);
+    Bytes rows(k * k);
+    for (std::size_t i = 0; i < k; ++i) std::memcpy(&rows[i * k], &matrix[sources[i] * k], k);
+    Bytes inverse(k * k);
+    const int singular = gf_invert_matrix(rows.data(), inverse.data(), static_cast<int>(k));
+    assert(singular == 0);
+    (void)singular;
+    Bytes row(k);
+    for (std::size_t column = 0; column < k; ++column)
+      for (std::size_t i = 0; i < k; ++i) row[column] ^= gf_mul(matrix[wanted * k + i], inverse[i * k + column]);
+    return expand(std::move(row), k);
+  });
+}
+
+// ISA-L takes what it only reads through pointers to non-const.
+std::uint8_t* reading(const std::uint8_t* bytes) { return const_cast<std::uint8_t*>(bytes); }
+
+constexpr std::array<std::uint8_t, leaf_bytes> zero_leaf{};
+
+}  // namespace
+
+struct EncodedSegment::State {
+  ShardGeometry geometry;
+  ByteView segment;
+  std::array<std::uint8_t, shard_header_bytes> header = shard_header();
+  Bytes padded_leaf;                               // the segment's last, if it does not fill one
+  std::unique_ptr<std::uint8_t[]> data_macs;       // of shard 0's leaves, then shard 1's, ...
+  std::unique_ptr<std::uint8_t[]> parity_objects;  // whole objects, one after the other
+
+  ByteView data_leaf(std::size_t shard, std::size_t leaf) const {
+    const std::uint64_t offset = (std::uint64_t{shard} * geometry.leaves + leaf) * leaf_bytes;
+    if (offset >= segment.size()) return zero_leaf;
+    if (segment.size() - offset < leaf_bytes) return padded_leaf;
+    return segment.subspan(static_cast<std::size_t>(offset), leaf_bytes);
+  }
+  std::uint8_t* data_mac(std::size_t shard, std::size_t leaf) const {
+    return &data_macs[(shard * geometry.leaves + leaf) * leaf_mac_bytes];
+  }
+  std::uint8_t* parity_object(std::size_t parity) const { return &parity_objects[parity * geometry.object_bytes()]; }
+};
+
+EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, const LeafMacs& macs)
+    : state_(new State{.geometry = geometry, .segment = segment, .padded_leaf = {}, .data_macs = {}, .parity_objects = {}}) {
+  assert(segment.size() == geometry.segment_bytes && segment.size() <= geometry.redundancy.k * geometry.payload_bytes());
+  const std::size_t k = geometry.redundancy.k;
+  const std::size_t m = geometry.redundancy.n - k;
+  State& state = *state_;
+
+  if (const std::size_t tail = segment.size() % leaf_bytes; tail != 0) {
+    state.padded_leaf.assign(leaf_bytes, 0);
+    std::memcpy(state.padded_leaf.data(), segment.data() + segment.size() - tail, tail);
+  }
+  state.data_macs = std::make_unique_for_overwrite<std::uint8_t[]>(k * geometry.leaves * leaf_mac_bytes);
+  state.parity_objects = std::make_unique_for_overwrite<std::uint8_t[]>(m * geometry.object_bytes());
+  for (std::size_t parity = 0; parity < m; ++parity)
+    std::memcpy(state.parity_object(parity), state.header.data(), state.header.size());
+
+  // Leaf by leaf, so that what was just read or computed is authenticated while it is in the processor's cache.
+  const TableCache::Table table = parity_table(geometry.redundancy);
+  std::vector<std::uint8_t*> from(k);
+  std::vector<std::uint8_t*> to(m);
+  for (std::uint32_t leaf = 0; leaf < geometry.leaves; ++leaf) {
+    for (std::size_t shard = 0; shard < k; ++shard) {
+      const ByteView bytes = state.data_leaf(shard, leaf);
+      from[shard] = reading(bytes.data());
+      macs.compute(ShardIndex(static_cast<std::uint8_t>(shard)), leaf, bytes,
+                   std::span<std::uint8_t, leaf_mac_bytes>(state.data_mac(shard, leaf), leaf_mac_bytes));
+    }
+    if (m == 0) continue;
+    for (std::size_t parity = 0; parity < m; ++parity) to[parity] = state.parity_object(parity) + ShardGeometry::leaf_offset(leaf);
+    ec_encode_data(leaf_bytes, static_cast<int>(k), static_cast<int>(m), reading(table->data()), from.data(), to.data());
+    for (std::size_t parity = 0; parity < m; ++parity)
+      macs.compute(ShardIndex(static_cast<std::uint8_t>(k + parity)), leaf, {to[parity], leaf_bytes},
+                   std::span<std::uint8_t, leaf_mac_bytes>(to[parity] + leaf_bytes, leaf_mac_bytes));
+  }
+}
+
+EncodedSegment::~EncodedSegment() = default;
+
+std::vector<ByteView> EncodedSegment::object(ShardIndex shard) const {
+  const ShardGeometry& geometry = state_->geometry;
+  assert(shard.value < geometry.redundancy.n);
+  if (shard.value >= geometry.redundancy.k)
+    return {{state_->parity_object(shard.value - geometry.redundancy.k), static_cast<std::size_t>(geometry.object_bytes())}};
+  std::vector<ByteView> views;
+  views.reserve(1 + 2 * geometry.leaves);
+  views.push_back(state_->header);
+  for (std::uint32_t leaf = 0; leaf < geometry.leaves; ++leaf) {
+    views.push_back(state_->data_leaf(shard.value, leaf));
+    views.push_back({state_->data_mac(shard.value, leaf), leaf_mac_bytes});
+  }
+  return views;
+}
+
+Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
+                             const std::vector<std::pair<ShardIndex, ByteView>>& available) {
+  assert(redundancy.k >= 1 && redundancy.k <= redundancy.n && wanted.value < redundancy.n);
+  std::array<const ByteView*, 256> by_shard{};
+  std::size_t distinct = 0;
+  for (const auto& [shard, leaves] : available) {
+    if (shard.value >= redundancy.n) return fail(Code::invalid, "there is no shard " + std::to_string(shard.value));
+    if (leaves.size() != available.front().second.size() || leaves.size() % leaf_bytes != 0 || leaves.empty())
+      return fail(Code::invalid, "the shards' runs of leaves do not have the same length");
+    if (by_shard[shard.value] == nullptr) ++distinct;
+    by_shard[shard.value] = &leaves;
+  }
+  if (const ByteView* there = by_shard[wanted.value]) return Bytes(there->begin(), there->end());
+  if (distinct < redundancy.k)
+    return fail(Code::too_few_nodes, std::to_string(distinct) + " shards are readable and " + std::to_string(redundancy.k) + " are needed",
+                "bring missing nodes back");
+
+  // The first k in order: data shards before parity, and one table for one set whatever the order it came in.
+  std::vector<std::uint8_t> sources;
+  std::vector<std::uint8_t*> from;
+  for (std::size_t shard = 0; sources.size() < redundancy.k; ++shard) {
+    if (by_shard[shard] == nullptr) continue;
+    sources.push_back(static_cast<std::uint8_t>(shard));
+    from.push_back(reading(by_shard[shard]->data()));
+  }
+  const TableCache::Table table = rebuild_table(redundancy, wanted.value, sources);
+  const std::size_t length = available.front().second.size();
+  Bytes rebuilt(length);
+  // In steps: ISA-L counts in int, and short runs of many sources stay in the processor's cache.
+  for (std::size_t at = 0; at < length; at += leaf_bytes) {
+    std::uint8_t* to = rebuilt.data() + at;
+    ec_encode_data(leaf_bytes, redundancy.k, 1, reading(table->data()), from.data(), &to);
+    for (std::uint8_t*& source : from) source += leaf_bytes;
+  }
+  return rebuilt;
+}
+
+}  // namespace atl
