@@ -28,10 +28,10 @@ using ChainHash = std::array<std::uint8_t, 32>;
 
 /// One committed batch, as replay shows it. `body` is the concatenation of the caller's records.
 struct JournalBatch {
-  Lsn first;             // LSN of the first record
+  Lsn first;  // LSN of the first record
   std::uint32_t count = 0;
   ByteView body;
-  ChainHash chain{};     // hash of this batch, which names all history before it
+  ChainHash chain{};  // hash of this batch, which names all history before it
 };
 
 struct JournalOptions {
@@ -47,7 +47,8 @@ class Journal {
 
   /// Opens, validates every file from the first LSN held to the end, and stands ready to append. `known`: an LSN that
   /// is known to have been durable (the index has applied it); a journal that ends before it was cut: Code::corrupt.
-  /// Code::key if the chain is of another volume or key, newer_format.
+  /// Code::key if the chain is of another volume or key, newer_format. What it shows is durable, the last batch having
+  /// been written again in case the flush of an earlier process failed.
   static Result<std::unique_ptr<Journal>> open(Disk& disk, const std::string& directory, const VolumeId& volume,
                                                const SecretKey& key, Lsn known, JournalOptions options = {});
   ~Journal();
@@ -56,9 +57,10 @@ class Journal {
   /// the visitor ends it and is returned.
   Result<> replay(Lsn from, const std::function<Result<>(const JournalBatch&)>& visit);
 
-  /// Appends a batch of `count` > 0 records and makes it durable (one sync; one more when a file was begun). After a
-  /// failed write nothing was committed and the journal may be used again (the space is written anew). After a failed
-  /// sync the outcome is unknown: the file is set aside, every later call fails with Code::io.
+  /// Appends a batch of `count` > 0 records and makes it durable (one sync; a few more when a file is begun). After a
+  /// failed write nothing was committed and the journal may be used again: the next append first makes sure that the
+  /// failed one cannot appear. After a failed sync the outcome is unknown until the journal is opened again: every
+  /// later call fails with Code::io.
   Result<Lsn> append(ByteView body, std::uint32_t count);
 
   /// First and last LSN held; last is 0 in an empty journal.

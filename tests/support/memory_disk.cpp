@@ -27,18 +27,25 @@ struct ContentChange {
 
 void apply_to(PagedBytes& content, const ContentChange& change) {
   switch (change.kind) {
-    case ContentChange::Kind::write: content.write(change.offset, change.data); break;
-    case ContentChange::Kind::truncate: content.resize(change.length); break;
-    case ContentChange::Kind::allocate: content.allocate(change.length); break;
-    case ContentChange::Kind::punch: content.punch(change.offset, change.length); break;
+    case ContentChange::Kind::write:
+      content.write(change.offset, change.data);
+      break;
+    case ContentChange::Kind::truncate:
+      content.resize(change.length);
+      break;
+    case ContentChange::Kind::allocate:
+      content.allocate(change.length);
+      break;
+    case ContentChange::Kind::punch:
+      content.punch(change.offset, change.length);
+      break;
   }
 }
 
-struct Inode {
-  explicit Inode(std::shared_ptr<std::atomic<std::int64_t>> used_) : used(std::move(used_)) {}
-  ~Inode() { *used -= static_cast<std::int64_t>(current.allocated()); }
-  Inode(const Inode&) = delete;
-  Inode& operator=(const Inode&) = delete;
+using SharedCount = std::shared_ptr<std::atomic<std::int64_t>>;
+
+struct Inode : std::enable_shared_from_this<Inode> {
+  explicit Inode(SharedCount used_) : used(std::move(used_)) {}
 
   void change(ContentChange change) {
     const auto before = static_cast<std::int64_t>(current.allocated());
@@ -80,8 +87,10 @@ struct Inode {
         case ContentChange::Kind::write: {
           const std::uint64_t end = change.offset + change.data.size();
           if (end > content.size()) {
-            if (!sizes_lost && random.chance(keep)) content.resize(end);
-            else sizes_lost = true;
+            if (!sizes_lost && random.chance(keep))
+              content.resize(end);
+            else
+              sizes_lost = true;
           }
           for (std::uint64_t at = change.offset; at < end;) {
             const std::uint64_t stop = std::min(end, (at / MemoryDisk::sector_bytes + 1) * MemoryDisk::sector_bytes);
@@ -94,8 +103,10 @@ struct Inode {
         }
         case ContentChange::Kind::truncate:
         case ContentChange::Kind::allocate:
-          if (!sizes_lost && random.chance(keep)) apply_to(content, change);
-          else sizes_lost = true;
+          if (!sizes_lost && random.chance(keep))
+            apply_to(content, change);
+          else
+            sizes_lost = true;
           break;
         case ContentChange::Kind::punch:
           if (random.chance(keep)) apply_to(content, change);
@@ -109,10 +120,31 @@ struct Inode {
   PagedBytes durable;
   std::vector<ContentChange> log;  // since `durable`
   std::uint64_t syncs = 0;
-  std::shared_ptr<std::atomic<std::int64_t>> used;
+  SharedCount used;
 };
 
 using InodePtr = std::shared_ptr<Inode>;
+
+/// A pointer for names and open files. With the last of them the space is free again, though the disk may still have to
+/// remember the content for a power cut that brings an old name back.
+InodePtr in_use(const InodePtr& inode) {
+  struct Use {
+    explicit Use(InodePtr inode_) : inode(std::move(inode_)) {
+      *inode->used += static_cast<std::int64_t>(inode->current.allocated());
+    }
+    ~Use() { *inode->used -= static_cast<std::int64_t>(inode->current.allocated()); }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+    InodePtr inode;
+  };
+  return {std::make_shared<Use>(inode), inode.get()};
+}
+
+/// The pointer beneath one from in_use().
+InodePtr remembered(const InodePtr& inode) {
+  return inode ? inode->shared_from_this() : nullptr;
+}
+
 using Names = std::map<std::string, InodePtr>;  // nullptr: a directory
 
 struct NameChange {
@@ -125,8 +157,12 @@ struct NameChange {
 
 void apply_to(Names& names, const NameChange& change) {
   switch (change.kind) {
-    case NameChange::Kind::add: names[change.path] = change.inode; break;
-    case NameChange::Kind::remove: names.erase(change.path); break;
+    case NameChange::Kind::add:
+      names[change.path] = change.inode;
+      break;
+    case NameChange::Kind::remove:
+      names.erase(change.path);
+      break;
     case NameChange::Kind::move: {
       if (change.inode) {
         const auto old = names.find(change.path);
@@ -228,6 +264,7 @@ struct MemoryDisk::State {
     change.unflushed.push_back(parent_of(change.path));
     if (change.kind == NameChange::Kind::move && parent_of(change.to) != parent_of(change.path))
       change.unflushed.push_back(parent_of(change.to));
+    change.inode = remembered(change.inode);
     log.push_back(std::move(change));
   }
   void flush_names(const std::string& directory) {
@@ -337,7 +374,7 @@ Result<std::unique_ptr<File>> MemoryDisk::open(const std::string& path_, OpenMod
   if (it == state_->names.end()) {
     if (!creating) return fail(Code::not_found, "no file " + path);
     if (!state_->is_directory(parent_of(path))) return fail(Code::not_found, "no directory for " + path);
-    auto inode = std::make_shared<Inode>(state_->used);
+    const InodePtr inode = in_use(std::make_shared<Inode>(state_->used));
     state_->change({NameChange::Kind::add, path, {}, inode, {}});
     if (verdict.error) return fail(*verdict.error);
     return std::make_unique<MemoryFile>(state_, inode, path, true);
@@ -451,34 +488,38 @@ std::unique_ptr<MemoryDisk> MemoryDisk::crash(Unflushed policy, std::uint64_t se
   constexpr double probabilities[] = {0.1, 0.5, 0.9, 1.0};
   const double keep = probabilities[random.below(4)];
   for (const auto& change : state_->log) {
-    const bool kept = change.unflushed.empty() || policy == Unflushed::keep ||
-                      (policy == Unflushed::draw && random.chance(keep));
+    const bool kept =
+        change.unflushed.empty() || policy == Unflushed::keep || (policy == Unflushed::draw && random.chance(keep));
     if (kept) apply_to(names, change);
   }
   std::map<Inode*, InodePtr> copies;  // hard links stay links
   for (const auto& [path, inode] : names) {
-    if (path != "/" && (!names.contains(parent_of(path)) || names.at(parent_of(path)))) continue;  // lost with its parent
+    if (path != "/" && (!names.contains(parent_of(path)) || names.at(parent_of(path))))
+      continue;  // lost with its parent
     if (!inode) {
-      fresh->names[path] = nullptr;
+      fresh->names[path] = fresh->durable[path] = nullptr;
       continue;
     }
     auto& copy = copies[inode.get()];
     if (!copy) {
-      copy = std::make_shared<Inode>(fresh->used);
-      copy->current = copy->durable = inode->after_crash(policy, random);
-      *fresh->used += static_cast<std::int64_t>(copy->current.allocated());
+      const auto made = std::make_shared<Inode>(fresh->used);
+      made->current = made->durable = inode->after_crash(policy, random);
+      copy = in_use(made);
     }
     fresh->names[path] = copy;
+    fresh->durable[path] = remembered(copy);
   }
-  fresh->durable = fresh->names;
   return std::unique_ptr<MemoryDisk>(new MemoryDisk(std::move(fresh)));
 }
 
 std::unique_ptr<MemoryDisk> MemoryDisk::crash(std::uint64_t seed) const {
   switch (seed % 8) {
-    case 0: return crash(Unflushed::drop, seed);
-    case 1: return crash(Unflushed::keep, seed);
-    default: return crash(Unflushed::draw, seed);
+    case 0:
+      return crash(Unflushed::drop, seed);
+    case 1:
+      return crash(Unflushed::keep, seed);
+    default:
+      return crash(Unflushed::draw, seed);
   }
 }
 
@@ -486,7 +527,7 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
   const std::lock_guard lock(state_->mutex);
   auto fresh = std::make_shared<State>();
   fresh->capacity = state_->capacity;
-  std::map<Inode*, InodePtr> copies;
+  std::map<Inode*, InodePtr> copies, uses;
   const auto copy_of = [&](const InodePtr& inode) -> InodePtr {
     if (!inode) return nullptr;
     auto& copy = copies[inode.get()];
@@ -496,11 +537,14 @@ std::unique_ptr<MemoryDisk> MemoryDisk::clone() const {
       copy->durable = inode->durable;
       copy->log = inode->log;
       copy->syncs = inode->syncs;
-      *fresh->used += static_cast<std::int64_t>(copy->current.allocated());
     }
     return copy;
   };
-  for (const auto& [path, inode] : state_->names) fresh->names[path] = copy_of(inode);
+  for (const auto& [path, inode] : state_->names) {
+    auto& use = uses[inode.get()];
+    if (inode && !use) use = in_use(copy_of(inode));
+    fresh->names[path] = use;
+  }
   for (const auto& [path, inode] : state_->durable) fresh->durable[path] = copy_of(inode);
   for (auto change : state_->log) {
     change.inode = copy_of(change.inode);

@@ -59,7 +59,8 @@ class MemoryDisk final : public Disk {
     op_make_directory = 1u << 10,
     op_sync_directory = 1u << 11,
     op_list = 1u << 12,  // also exists, usage, size, allocated
-    op_changes = op_create | op_write | op_truncate | op_allocate | op_punch | op_rename | op_remove | op_make_directory,
+    op_changes =
+        op_create | op_write | op_truncate | op_allocate | op_punch | op_rename | op_remove | op_make_directory,
     op_all = ~0u,
   };
   struct Call {

@@ -32,7 +32,9 @@ StepRuntime::StepRuntime(std::optional<std::uint64_t> order_seed) {
   if (order_seed) order_.emplace(*order_seed);
 }
 
-void StepRuntime::post(Task task) { queue_.push_back(std::move(task)); }
+void StepRuntime::post(Task task) {
+  queue_.push_back(std::move(task));
+}
 
 Runtime::TimerId StepRuntime::after(Duration delay, Task task) {
   const TimerId id = next_timer_++;
@@ -49,7 +51,9 @@ bool StepRuntime::cancel(TimerId timer) {
   return false;
 }
 
-std::unique_ptr<Event> StepRuntime::make_event() { return std::make_unique<StepEvent>(*this); }
+std::unique_ptr<Event> StepRuntime::make_event() {
+  return std::make_unique<StepEvent>(*this);
+}
 
 bool StepRuntime::run_one() {
   if (queue_.empty()) return false;

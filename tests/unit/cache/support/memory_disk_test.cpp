@@ -11,7 +11,9 @@ namespace {
 
 using Unflushed = MemoryDisk::Unflushed;
 
-Bytes pattern(std::size_t count, std::uint8_t value) { return Bytes(count, value); }
+Bytes pattern(std::size_t count, std::uint8_t value) {
+  return Bytes(count, value);
+}
 
 TEST_CASE("flushed bytes under a flushed name survive every power cut") {
   MemoryDisk disk;
