@@ -12,7 +12,9 @@ constexpr std::uint32_t version = 2;
 constexpr std::size_t entry_bytes = 8;
 constexpr std::uint32_t permission_bits = 0777;
 
-bool named(AclTag tag) { return tag == AclTag::user || tag == AclTag::group; }
+bool named(AclTag tag) {
+  return tag == AclTag::user || tag == AclTag::group;
+}
 
 /// One pass in the kernel's order; a list of none is not valid.
 bool valid(const std::vector<AclEntry>& entries) {
@@ -70,7 +72,8 @@ Result<Acl> parse_acl(ByteView value) {
   const std::uint32_t found_version = decoder.u32();
   if (!decoder.ok()) return malformed();
   if (found_version != version)
-    return fail(Code::unsupported, "access control lists of version " + std::to_string(found_version) + " are not known");
+    return fail(Code::unsupported,
+                "access control lists of version " + std::to_string(found_version) + " are not known");
   if (decoder.remaining() % entry_bytes != 0) return malformed();
   Acl acl;
   acl.entries.reserve(decoder.remaining() / entry_bytes);
@@ -126,15 +129,23 @@ AclMode mode_from_acl(const Acl& acl, std::uint32_t mode) {
   for (const AclEntry& entry : acl.entries) {
     const std::uint32_t permissions = entry.permissions;
     switch (entry.tag) {
-      case AclTag::user_obj: bits |= permissions << 6; break;
-      case AclTag::group_obj: bits |= permissions << 3; break;
-      case AclTag::other: bits |= permissions; break;
+      case AclTag::user_obj:
+        bits |= permissions << 6;
+        break;
+      case AclTag::group_obj:
+        bits |= permissions << 3;
+        break;
+      case AclTag::other:
+        bits |= permissions;
+        break;
       case AclTag::mask:
         bits = (bits & ~070u) | permissions << 3;
         equivalent = false;
         break;
       case AclTag::user:
-      case AclTag::group: equivalent = false; break;
+      case AclTag::group:
+        equivalent = false;
+        break;
     }
   }
   return {(mode & ~permission_bits) | bits, equivalent};

@@ -1,5 +1,5 @@
-// POSIX access control lists, as acl(5) and the kernel define them, over the bytes of the system.posix_acl_* attributes:
-// what a new inode inherits, and how a list and the permission bits follow each other.
+// POSIX access control lists, as acl(5) and the kernel define them, over the bytes of the system.posix_acl_*
+// attributes: what a new inode inherits, and how a list and the permission bits follow each other.
 //
 // The kernel checks access (default_permissions); this keeps what it checks consistent. Pure functions; thread-safe.
 #pragma once
@@ -50,9 +50,9 @@ Bytes serialize_acl(const Acl& acl);
 
 /// What a new inode gets in a directory that has a default list.
 struct InheritedAcl {
-  std::uint32_t mode = 0;         // type bits as given
-  std::optional<Acl> access;      // absent where the mode says the same
-  std::optional<Acl> default_acl; // directories only
+  std::uint32_t mode = 0;          // type bits as given
+  std::optional<Acl> access;       // absent where the mode says the same
+  std::optional<Acl> default_acl;  // directories only
 };
 /// `mode` is as the caller asked for it, without umask: a default list takes the umask's place. Symbolic links inherit
 /// nothing: do not ask for them. `default_acl` has entries.

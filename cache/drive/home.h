@@ -3,12 +3,17 @@
 // Files (FORMAT.md, "State folder"): `volume` (JSON: format, volume id, wrapped keyring, passphrase parameters if any),
 // `local.key` (32 random bytes, 0600, absent where a passphrase wraps the keyring), `lock`, and what the drive keeps
 // itself: journal/, index.db, checkpoint/, staging/, cache/.
+//
+// The functions over a Disk block on it and are thread-safe for different folders; one folder is written by create_home
+// alone. Keys are pages of guarded memory; texts that a caller hands in are the caller's to wipe.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "cache/keys/keyring.h"
 #include "engine/base/disk.h"
@@ -25,6 +30,7 @@ struct HomeInfo {
 
 /// Writes keys for a new drive into an existing directory. With a passphrase, it wraps the keyring; without, a random
 /// local key beside it does. The recovery key wraps it as well, so that the kit opens this folder too.
+/// Code::exists if the directory holds a drive already; then, as after any failure, nothing is changed.
 Result<> create_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey& recovery,
                      std::optional<std::string_view> passphrase, Random& random);
 
@@ -35,10 +41,15 @@ Result<HomeInfo> read_home(Disk& disk, const std::string& directory);
 /// Code::key for a wrong passphrase or a missing local key.
 Result<Keyring> unlock_home(Disk& disk, const std::string& directory, const std::function<Result<std::string>()>& ask);
 
-/// Exclusive ownership of a drive's folder by this process (an advisory lock that ends with the process).
+/// Opens the keyring with the recovery key instead: the passphrase is forgotten, or the local key is gone. Code::key if
+/// it is another drive's.
+Result<Keyring> unlock_home_with_recovery_key(Disk& disk, const std::string& directory, const SecretKey& recovery);
+
+/// Exclusive ownership of a drive's folder by this process (an advisory lock that ends with the process). It is taken
+/// by whoever will keep it: a process that forks takes it after the fork, since the lock file names its holder.
 class HomeLock {
  public:
-  /// Code::busy, naming the holder's process id, if it is held after `wait`.
+  /// Code::busy, naming the holder's process id, if it is held after `wait`. Blocks for up to `wait`.
   static Result<std::unique_ptr<HomeLock>> acquire(const std::string& directory, std::chrono::milliseconds wait);
   virtual ~HomeLock() = default;
 };

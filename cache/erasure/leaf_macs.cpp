@@ -68,7 +68,8 @@ LeafMacs::~LeafMacs() = default;
 LeafMacs::LeafMacs(LeafMacs&&) noexcept = default;
 LeafMacs& LeafMacs::operator=(LeafMacs&&) noexcept = default;
 
-void LeafMacs::compute(ShardIndex shard, std::uint32_t leaf, ByteView payload, std::span<std::uint8_t, leaf_mac_bytes> mac) const {
+void LeafMacs::compute(ShardIndex shard, std::uint32_t leaf, ByteView payload,
+                       std::span<std::uint8_t, leaf_mac_bytes> mac) const {
   thread_local Poly1305 poly1305;
   // HChaCha20 is a pseudo-random function of its 16-byte input: a fresh 32-byte key for each (shard, leaf), as Poly1305
   // demands. An attempt's leaves never change, so that no key ever authenticates two contents.

@@ -103,7 +103,9 @@ TableCache::Table rebuild_table(Redundancy redundancy, std::uint8_t wanted, cons
 }
 
 // ISA-L takes what it only reads through pointers to non-const.
-std::uint8_t* reading(const std::uint8_t* bytes) { return const_cast<std::uint8_t*>(bytes); }
+std::uint8_t* reading(const std::uint8_t* bytes) {
+  return const_cast<std::uint8_t*>(bytes);
+}
 
 constexpr std::array<std::uint8_t, leaf_bytes> zero_leaf{};
 
@@ -130,8 +132,10 @@ struct EncodedSegment::State {
 };
 
 EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, const LeafMacs& macs)
-    : state_(new State{.geometry = geometry, .segment = segment, .padded_leaf = {}, .data_macs = {}, .parity_objects = {}}) {
-  assert(segment.size() == geometry.segment_bytes && segment.size() <= geometry.redundancy.k * geometry.payload_bytes());
+    : state_(new State{
+          .geometry = geometry, .segment = segment, .padded_leaf = {}, .data_macs = {}, .parity_objects = {}}) {
+  assert(segment.size() == geometry.segment_bytes &&
+         segment.size() <= geometry.redundancy.k * geometry.payload_bytes());
   const std::size_t k = geometry.redundancy.k;
   const std::size_t m = geometry.redundancy.n - k;
   State& state = *state_;
@@ -157,8 +161,10 @@ EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, 
                    std::span<std::uint8_t, leaf_mac_bytes>(state.data_mac(shard, leaf), leaf_mac_bytes));
     }
     if (m == 0) continue;
-    for (std::size_t parity = 0; parity < m; ++parity) to[parity] = state.parity_object(parity) + ShardGeometry::leaf_offset(leaf);
-    ec_encode_data(leaf_bytes, static_cast<int>(k), static_cast<int>(m), reading(table->data()), from.data(), to.data());
+    for (std::size_t parity = 0; parity < m; ++parity)
+      to[parity] = state.parity_object(parity) + ShardGeometry::leaf_offset(leaf);
+    ec_encode_data(leaf_bytes, static_cast<int>(k), static_cast<int>(m), reading(table->data()), from.data(),
+                   to.data());
     for (std::size_t parity = 0; parity < m; ++parity)
       macs.compute(ShardIndex(static_cast<std::uint8_t>(k + parity)), leaf, {to[parity], leaf_bytes},
                    std::span<std::uint8_t, leaf_mac_bytes>(to[parity] + leaf_bytes, leaf_mac_bytes));
@@ -171,7 +177,8 @@ std::vector<ByteView> EncodedSegment::object(ShardIndex shard) const {
   const ShardGeometry& geometry = state_->geometry;
   assert(shard.value < geometry.redundancy.n);
   if (shard.value >= geometry.redundancy.k)
-    return {{state_->parity_object(shard.value - geometry.redundancy.k), static_cast<std::size_t>(geometry.object_bytes())}};
+    return {{state_->parity_object(shard.value - geometry.redundancy.k),
+             static_cast<std::size_t>(geometry.object_bytes())}};
   std::vector<ByteView> views;
   views.reserve(1 + 2 * geometry.leaves);
   views.push_back(state_->header);
@@ -196,7 +203,8 @@ Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
   }
   if (const ByteView* there = by_shard[wanted.value]) return Bytes(there->begin(), there->end());
   if (distinct < redundancy.k)
-    return fail(Code::too_few_nodes, std::to_string(distinct) + " shards are readable and " + std::to_string(redundancy.k) + " are needed",
+    return fail(Code::too_few_nodes,
+                std::to_string(distinct) + " shards are readable and " + std::to_string(redundancy.k) + " are needed",
                 "bring missing nodes back");
 
   // The first k in order: data shards before parity, and one table for one set whatever the order it came in.

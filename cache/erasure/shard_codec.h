@@ -2,7 +2,8 @@
 //
 // A segment of S bytes is laid out contiguously in k data shards of equal payload (padded with zeros); m = n - k parity
 // shards follow by Reed-Solomon over GF(2^8) (ISA-L, Cauchy matrix, systematic). A payload is cut into leaves of
-// leaf_bytes; each leaf is followed in the object by its 16-byte MAC, so that one range request brings verifiable bytes:
+// leaf_bytes; each leaf is followed in the object by its 16-byte MAC, so that one range request brings verifiable
+// bytes:
 //
 //     object = header (shard_header_bytes) | leaf 0 | MAC 0 | leaf 1 | MAC 1 | ...
 //
@@ -52,7 +53,9 @@ struct ShardGeometry {
   static std::uint64_t full_segment_bytes(Redundancy redundancy);
 
   std::uint64_t payload_bytes() const { return std::uint64_t{leaves} * leaf_bytes; }
-  std::uint64_t object_bytes() const { return shard_header_bytes + std::uint64_t{leaves} * (leaf_bytes + leaf_mac_bytes); }
+  std::uint64_t object_bytes() const {
+    return shard_header_bytes + std::uint64_t{leaves} * (leaf_bytes + leaf_mac_bytes);
+  }
   /// Where leaf `leaf` and its MAC start in the object.
   static std::uint64_t leaf_offset(std::uint32_t leaf) {
     return shard_header_bytes + std::uint64_t{leaf} * (leaf_bytes + leaf_mac_bytes);
@@ -77,7 +80,8 @@ class LeafMacs {
   LeafMacs(LeafMacs&&) noexcept;
   LeafMacs& operator=(LeafMacs&&) noexcept;
 
-  void compute(ShardIndex shard, std::uint32_t leaf, ByteView payload, std::span<std::uint8_t, leaf_mac_bytes> mac) const;
+  void compute(ShardIndex shard, std::uint32_t leaf, ByteView payload,
+               std::span<std::uint8_t, leaf_mac_bytes> mac) const;
   /// Checks `count` leaves, each followed by its MAC, as they came from a node (no header). Constant time per leaf.
   bool verify(ShardIndex shard, std::uint32_t first_leaf, std::uint32_t count, ByteView answer) const;
 
@@ -115,7 +119,8 @@ Bytes strip_macs(ByteView answer);
 
 /// The name of an object on one node: the node's class prefix (10 hex digits, secret, different per node) and 40 hex
 /// digits that only holders of the key can derive from the attempt.
-std::string shard_object_name(const SecretKey& name_key, const AttemptId& attempt, ShardIndex shard, const NodeId& node);
+std::string shard_object_name(const SecretKey& name_key, const AttemptId& attempt, ShardIndex shard,
+                              const NodeId& node);
 /// The listable prefix of all shard objects of this drive on one node.
 std::string shard_object_prefix(const SecretKey& name_key, const NodeId& node);
 

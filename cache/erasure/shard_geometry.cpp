@@ -16,9 +16,13 @@ namespace {
 constexpr std::string_view shard_magic = "atollshd";
 constexpr std::uint8_t shard_format_number = 1;
 
-std::uint64_t divide_up(std::uint64_t value, std::uint64_t by) { return (value + by - 1) / by; }
+std::uint64_t divide_up(std::uint64_t value, std::uint64_t by) {
+  return (value + by - 1) / by;
+}
 
-std::uint64_t full_leaves(Redundancy redundancy) { return segment_bytes_max / (std::uint64_t{redundancy.k} * leaf_bytes); }
+std::uint64_t full_leaves(Redundancy redundancy) {
+  return segment_bytes_max / (std::uint64_t{redundancy.k} * leaf_bytes);
+}
 
 std::array<std::uint8_t, 32> keyed_hash(const SecretKey& key, std::initializer_list<ByteView> parts) {
   std::array<std::uint8_t, 32> hash;
@@ -39,7 +43,8 @@ std::uint64_t ShardGeometry::full_segment_bytes(Redundancy redundancy) {
 ShardGeometry ShardGeometry::of(Redundancy redundancy, std::uint64_t segment_bytes) {
   assert(redundancy.k >= 1 && redundancy.k <= redundancy.n);
   assert(segment_bytes <= segment_bytes_max);
-  const std::uint64_t needed = std::max<std::uint64_t>(1, divide_up(segment_bytes, std::uint64_t{redundancy.k} * leaf_bytes));
+  const std::uint64_t needed =
+      std::max<std::uint64_t>(1, divide_up(segment_bytes, std::uint64_t{redundancy.k} * leaf_bytes));
   const std::uint64_t full = full_leaves(redundancy);
   const std::uint64_t sixteenth = divide_up(full, 16);
   std::uint64_t leaves = needed;
@@ -85,10 +90,12 @@ Result<> check_shard_header(ByteView header) {
     return fail(Code::corrupt, "this is not a shard: its header is missing");
   const std::uint8_t format = header[shard_magic.size()];
   if (format > shard_format_number)
-    return fail(Code::newer_format, "the shard has format " + std::to_string(format) + "; this version reads up to " +
-                                        std::to_string(shard_format_number),
+    return fail(Code::newer_format,
+                "the shard has format " + std::to_string(format) + "; this version reads up to " +
+                    std::to_string(shard_format_number),
                 "use a newer version of atoll");
-  if (!std::ranges::equal(header.first(shard_header_bytes), shard_header())) return fail(Code::corrupt, "the shard's header is damaged");
+  if (!std::ranges::equal(header.first(shard_header_bytes), shard_header()))
+    return fail(Code::corrupt, "the shard's header is damaged");
   return {};
 }
 
@@ -96,7 +103,8 @@ std::string shard_object_prefix(const SecretKey& name_key, const NodeId& node) {
   return to_hex(ByteView(keyed_hash(name_key, {as_bytes("shard-prefix"), node.view()})).first(5));
 }
 
-std::string shard_object_name(const SecretKey& name_key, const AttemptId& attempt, ShardIndex shard, const NodeId& node) {
+std::string shard_object_name(const SecretKey& name_key, const AttemptId& attempt, ShardIndex shard,
+                              const NodeId& node) {
   const auto hash = keyed_hash(name_key, {as_bytes("shard-name"), attempt.view(), {&shard.value, 1}, node.view()});
   return shard_object_prefix(name_key, node) + to_hex(ByteView(hash).first(20));
 }

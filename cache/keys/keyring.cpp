@@ -27,7 +27,7 @@ constexpr std::size_t bound_bytes = 8 + 1 + 1 + VolumeId::size + commitment_byte
 constexpr std::size_t fixed_bytes = bound_bytes + nonce_bytes + tag_bytes + check_bytes;
 constexpr std::size_t epochs_max = 65535;
 
-constexpr char purpose_context[] = "atollkey";   // crypto_kdf contexts are 8 characters
+constexpr char purpose_context[] = "atollkey";  // crypto_kdf contexts are 8 characters
 constexpr char wrapping_context[] = "atollwrp";
 constexpr std::uint64_t wrapping_commitment = 1;
 constexpr std::uint64_t wrapping_encryption = 2;
@@ -49,7 +49,8 @@ SecretKey subkey(const SecretKey& key, std::uint64_t id, const char* context) {
 }
 
 // Poly1305 AEADs can be made to open under two keys; this hash cannot.
-std::array<std::uint8_t, commitment_bytes> commitment_of(const SecretKey& wrapping, const VolumeId& volume, ByteView nonce) {
+std::array<std::uint8_t, commitment_bytes> commitment_of(const SecretKey& wrapping, const VolumeId& volume,
+                                                         ByteView nonce) {
   const SecretKey key = subkey(wrapping, wrapping_commitment, wrapping_context);
   std::array<std::uint8_t, commitment_bytes> result;
   crypto_generichash_state state;
@@ -98,11 +99,17 @@ SecretKey& SecretKey::operator=(SecretKey&& other) noexcept {
   return *this;
 }
 
-SecretKey::~SecretKey() { sodium_free(bytes_); }
+SecretKey::~SecretKey() {
+  sodium_free(bytes_);
+}
 
-SecretKey SecretKey::clone() const { return from(view()); }
+SecretKey SecretKey::clone() const {
+  return from(view());
+}
 
-bool SecretKey::equals(const SecretKey& other) const { return sodium_memcmp(bytes_, other.bytes_, size) == 0; }
+bool SecretKey::equals(const SecretKey& other) const {
+  return sodium_memcmp(bytes_, other.bytes_, size) == 0;
+}
 
 Keyring Keyring::generate(Random& random) {
   Keyring keyring;
@@ -111,9 +118,13 @@ Keyring Keyring::generate(Random& random) {
   return keyring;
 }
 
-KeyEpoch Keyring::current() const { return KeyEpoch(static_cast<std::uint32_t>(masters_.size())); }
+KeyEpoch Keyring::current() const {
+  return KeyEpoch(static_cast<std::uint32_t>(masters_.size()));
+}
 
-bool Keyring::has(KeyEpoch epoch) const { return epoch.value >= 1 && epoch.value <= masters_.size(); }
+bool Keyring::has(KeyEpoch epoch) const {
+  return epoch.value >= 1 && epoch.value <= masters_.size();
+}
 
 Result<SecretKey> Keyring::derive(KeyEpoch epoch, KeyPurpose purpose) const {
   if (!has(epoch))
@@ -145,7 +156,8 @@ Bytes Keyring::wrap(const SecretKey& wrapping, Random& random) const {
 
   // The masters go from guarded memory to guarded memory: encryption is in place of a guarded copy.
   const std::size_t plain_bytes = masters_.size() * SecretKey::size;
-  const std::unique_ptr<std::uint8_t, void (*)(void*)> plain(static_cast<std::uint8_t*>(sodium_malloc(plain_bytes)), sodium_free);
+  const std::unique_ptr<std::uint8_t, void (*)(void*)> plain(static_cast<std::uint8_t*>(sodium_malloc(plain_bytes)),
+                                                             sodium_free);
   if (!plain) throw std::bad_alloc();
   for (std::size_t i = 0; i < masters_.size(); ++i)
     std::memcpy(plain.get() + i * SecretKey::size, masters_[i]->data(), SecretKey::size);
@@ -153,8 +165,8 @@ Bytes Keyring::wrap(const SecretKey& wrapping, Random& random) const {
   const std::size_t at = out.size();
   out.resize(at + plain_bytes + tag_bytes);
   const SecretKey key = subkey(wrapping, wrapping_encryption, wrapping_context);
-  crypto_aead_xchacha20poly1305_ietf_encrypt(out.data() + at, nullptr, plain.get(), plain_bytes, out.data(), bound_bytes,
-                                             nullptr, nonce.data(), key.data());
+  crypto_aead_xchacha20poly1305_ietf_encrypt(out.data() + at, nullptr, plain.get(), plain_bytes, out.data(),
+                                             bound_bytes, nullptr, nonce.data(), key.data());
   Encoder(out).raw(check_of(out));
   return out;
 }
@@ -164,11 +176,13 @@ Result<Keyring> Keyring::unwrap(ByteView wrapped, const SecretKey& wrapping) {
     return fail(Code::corrupt, "the wrapped keyring is damaged: " + std::string(how),
                 "restore it from a copy, or use the recovery kit");
   };
-  if (wrapped.size() < magic.size() + 1 || as_text(wrapped.first(magic.size())) != magic) return damaged("it does not begin as one");
+  if (wrapped.size() < magic.size() + 1 || as_text(wrapped.first(magic.size())) != magic)
+    return damaged("it does not begin as one");
   const std::uint8_t format = wrapped[magic.size()];
   if (format > format_number)
-    return fail(Code::newer_format, "the wrapped keyring has format " + std::to_string(format) +
-                                        "; this version reads up to " + std::to_string(format_number),
+    return fail(Code::newer_format,
+                "the wrapped keyring has format " + std::to_string(format) + "; this version reads up to " +
+                    std::to_string(format_number),
                 "use a newer version of atoll");
   if (format == 0) return damaged("format 0 does not exist");
   if (wrapped.size() < fixed_bytes + SecretKey::size || (wrapped.size() - fixed_bytes) % SecretKey::size != 0 ||
@@ -192,11 +206,12 @@ Result<Keyring> Keyring::unwrap(ByteView wrapped, const SecretKey& wrapping) {
     return fail(Code::key, "the key does not fit this drive's keyring", "check the passphrase or the recovery words");
 
   const std::size_t plain_bytes = sealed.size() - tag_bytes;
-  const std::unique_ptr<std::uint8_t, void (*)(void*)> plain(static_cast<std::uint8_t*>(sodium_malloc(plain_bytes)), sodium_free);
+  const std::unique_ptr<std::uint8_t, void (*)(void*)> plain(static_cast<std::uint8_t*>(sodium_malloc(plain_bytes)),
+                                                             sodium_free);
   if (!plain) throw std::bad_alloc();
   const SecretKey key = subkey(wrapping, wrapping_encryption, wrapping_context);
-  if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain.get(), nullptr, nullptr, sealed.data(), sealed.size(), wrapped.data(),
-                                                 bound_bytes, nonce.data(), key.data()) != 0)
+  if (crypto_aead_xchacha20poly1305_ietf_decrypt(plain.get(), nullptr, nullptr, sealed.data(), sealed.size(),
+                                                 wrapped.data(), bound_bytes, nonce.data(), key.data()) != 0)
     return damaged("its seal is broken");
   for (std::size_t at = 0; at < plain_bytes; at += SecretKey::size)
     keyring.masters_.push_back(std::make_shared<const SecretKey>(SecretKey::from({plain.get() + at, SecretKey::size})));
@@ -216,8 +231,10 @@ Result<SecretKey> key_from_passphrase(std::string_view passphrase, const Passphr
   constexpr std::uint64_t operations_max = 64;  // minutes of work: more is damage or mischief, never a choice of ours
   constexpr std::uint64_t memory_bytes_max = 64ull << 30;
   start_sodium();
-  if (passphrase.empty()) return fail(Code::key, "the passphrase is empty", "give the passphrase that was chosen at init");
-  if (parameters.operations < crypto_pwhash_OPSLIMIT_MODERATE || parameters.memory_bytes < crypto_pwhash_MEMLIMIT_MODERATE)
+  if (passphrase.empty())
+    return fail(Code::key, "the passphrase is empty", "give the passphrase that was chosen at init");
+  if (parameters.operations < crypto_pwhash_OPSLIMIT_MODERATE ||
+      parameters.memory_bytes < crypto_pwhash_MEMLIMIT_MODERATE)
     return fail(Code::key, "the stored passphrase parameters are weaker than this version allows",
                 "someone may have changed the volume file; restore it, or use the recovery kit");
   if (parameters.operations > operations_max || parameters.memory_bytes > memory_bytes_max)
@@ -226,8 +243,9 @@ Result<SecretKey> key_from_passphrase(std::string_view passphrase, const Passphr
   std::array<std::uint8_t, SecretKey::size> bytes;
   if (crypto_pwhash(bytes.data(), bytes.size(), passphrase.data(), passphrase.size(), parameters.salt.data(),
                     parameters.operations, parameters.memory_bytes, crypto_pwhash_ALG_ARGON2ID13) != 0)
-    return fail(Code::no_space, "the passphrase could not be checked: " + human_bytes(parameters.memory_bytes) +
-                                    " of memory are needed for a moment",
+    return fail(Code::no_space,
+                "the passphrase could not be checked: " + human_bytes(parameters.memory_bytes) +
+                    " of memory are needed for a moment",
                 "close other programs and try again");
   SecretKey key = SecretKey::from(bytes);
   sodium_memzero(bytes.data(), bytes.size());

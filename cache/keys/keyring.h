@@ -41,11 +41,11 @@ class SecretKey {
 
 /// What a derived key is for. The value is part of the format: never reuse one.
 enum class KeyPurpose : std::uint64_t {
-  content = 1,     // extents
-  journal = 2,     // the journal's hash chain, and its sealing on nodes
-  shard_mac = 3,   // leaves of shards
-  object_name = 4, // names on nodes
-  signing = 5,     // Ed25519 seed of heads
+  content = 1,      // extents
+  journal = 2,      // the journal's hash chain, and its sealing on nodes
+  shard_mac = 3,    // leaves of shards
+  object_name = 4,  // names on nodes
+  signing = 5,      // Ed25519 seed of heads
   node_account = 6,
   commitment = 7,  // published hash that pins the key before anything is opened with it
 };
@@ -74,7 +74,8 @@ class Keyring {
   std::vector<std::shared_ptr<const SecretKey>> masters_;  // [0] is epoch 1
 };
 
-/// Argon2id parameters as stored beside a wrapped key. Never below libsodium's MODERATE; weaker stored ones are refused.
+/// Argon2id parameters as stored beside a wrapped key. Never below libsodium's MODERATE; weaker stored ones are
+/// refused.
 struct PassphraseParameters {
   std::array<std::uint8_t, 16> salt{};
   std::uint64_t operations = 0;

@@ -52,10 +52,13 @@ std::size_t edits_between(std::string_view a, std::string_view b) {
 
 std::string_view nearest_word(std::string_view word) {
   word = word.substr(0, 32);  // what is longer resembles nothing
-  return *std::ranges::min_element(recovery_word_list, {}, [word](std::string_view listed) { return edits_between(word, listed); });
+  return *std::ranges::min_element(recovery_word_list, {},
+                                   [word](std::string_view listed) { return edits_between(word, listed); });
 }
 
-bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+bool is_space(char c) {
+  return std::isspace(static_cast<unsigned char>(c)) != 0;
+}
 
 /// The text without "12.", "12)" or "12:" in front, and without a comma or full stop behind.
 std::string_view without_numbering(std::string_view token) {
@@ -103,23 +106,28 @@ Result<SecretKey> parse_recovery_words(std::string_view text) {
 
     const auto found = std::ranges::lower_bound(recovery_word_list, std::string_view(word));
     if (found == recovery_word_list.end() || *found != word)
-      return fail(Code::key, "word " + std::to_string(words) + " of the recovery key, '" + word.substr(0, 32) + "', is not one of its words",
+      return fail(Code::key,
+                  "word " + std::to_string(words) + " of the recovery key, '" + word.substr(0, 32) +
+                      "', is not one of its words",
                   "did you mean '" + std::string(nearest_word(word)) + "'?");
     const auto index = static_cast<std::size_t>(found - recovery_word_list.begin());
     for (std::size_t i = 0; i < word_bits; ++i) {
       const std::size_t bit = (words - 1) * word_bits + i;
-      coded[bit / 8] = static_cast<std::uint8_t>(coded[bit / 8] | ((index >> (word_bits - 1 - i) & 1) << (7 - bit % 8)));
+      coded[bit / 8] =
+          static_cast<std::uint8_t>(coded[bit / 8] | ((index >> (word_bits - 1 - i) & 1) << (7 - bit % 8)));
     }
     sodium_memzero(word.data(), word.size());
   }
   if (words != word_count)
-    return fail(Code::key, "a recovery key has " + std::to_string(word_count) + " words; here are " + std::to_string(words),
+    return fail(Code::key,
+                "a recovery key has " + std::to_string(word_count) + " words; here are " + std::to_string(words),
                 "type all words in the order of their numbers");
   SecretKey key = SecretKey::from(ByteView(coded).first(SecretKey::size));
   const bool fits = checksum(key.data()) == coded.back();
   sodium_memzero(coded.data(), coded.size());
   if (!fits)
-    return fail(Code::key, "the words are all known but do not fit together", "one is wrong or two have changed places; compare them with the paper");
+    return fail(Code::key, "the words are all known but do not fit together",
+                "one is wrong or two have changed places; compare them with the paper");
   return key;
 }
 

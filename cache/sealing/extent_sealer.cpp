@@ -57,7 +57,8 @@ const EVP_CIPHER* chacha20_poly1305() {
 class Context {
  public:
   explicit Context(int encrypt) : context_(EVP_CIPHER_CTX_new()), encrypt_(encrypt) {
-    if (context_ == nullptr || EVP_CipherInit_ex(context_, chacha20_poly1305(), nullptr, nullptr, nullptr, encrypt) != 1)
+    if (context_ == nullptr ||
+        EVP_CipherInit_ex(context_, chacha20_poly1305(), nullptr, nullptr, nullptr, encrypt) != 1)
       throw std::bad_alloc();
   }
   ~Context() { EVP_CIPHER_CTX_free(context_); }
@@ -118,9 +119,11 @@ Result<> ExtentSealer::open(const ExtentContext& context, ByteView sealed, Mutab
   assert(out.size() == context.length);
   const auto refuse = [&]() -> Result<> {
     sodium_memzero(out.data(), out.size());
-    return fail(Code::corrupt, "extent " + std::to_string(context.extent.value) + " is not what was sealed for its place");
+    return fail(Code::corrupt,
+                "extent " + std::to_string(context.extent.value) + " is not what was sealed for its place");
   };
-  if (context.length < 1 || context.length > extent_bytes_max || sealed.size() != std::size_t{context.length} + seal_overhead_bytes)
+  if (context.length < 1 || context.length > extent_bytes_max ||
+      sealed.size() != std::size_t{context.length} + seal_overhead_bytes)
     return refuse();
   thread_local Context decryption(0);
 
@@ -131,7 +134,8 @@ Result<> ExtentSealer::open(const ExtentContext& context, ByteView sealed, Mutab
   EVP_CIPHER_CTX* const cipher = decryption.start(state_->key, sealed.data());
   int count = 0;
   bool good = EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, tag_bytes, tag.data()) == 1;
-  good = good && EVP_DecryptUpdate(cipher, nullptr, &count, associated.data(), static_cast<int>(associated.size())) == 1;
+  good =
+      good && EVP_DecryptUpdate(cipher, nullptr, &count, associated.data(), static_cast<int>(associated.size())) == 1;
   good = good && EVP_DecryptUpdate(cipher, out.data(), &count, body, static_cast<int>(context.length)) == 1;
   std::array<std::uint8_t, tag_bytes> rest;  // a stream cipher leaves nothing for the end
   good = good && EVP_DecryptFinal_ex(cipher, rest.data(), &count) == 1;

@@ -1,5 +1,5 @@
-// Access control lists as the kernel keeps them: the same lists, modes and refusals as on a local file system, where the
-// machine's temporary folder has lists; where it has none, answers of ext4 written down here stand in.
+// Access control lists as the kernel keeps them: the same lists, modes and refusals as on a local file system, where
+// the machine's temporary folder has lists; where it has none, answers of ext4 written down here stand in.
 #include "cache/drive/acl.h"
 
 #include <fcntl.h>
@@ -26,7 +26,8 @@ Acl some_acl() {
   acl.entries.push_back({AclTag::group_obj, permissions(), AclEntry::no_id});
   const auto groups = *rc::gen::inRange<std::uint32_t>(0, 3);
   for (std::uint32_t i = 0; i < groups; ++i) acl.entries.push_back({AclTag::group, permissions(), 2000 + i});
-  if (users + groups > 0 || *rc::gen::arbitrary<bool>()) acl.entries.push_back({AclTag::mask, permissions(), AclEntry::no_id});
+  if (users + groups > 0 || *rc::gen::arbitrary<bool>())
+    acl.entries.push_back({AclTag::mask, permissions(), AclEntry::no_id});
   acl.entries.push_back({AclTag::other, permissions(), AclEntry::no_id});
   return acl;
 }
@@ -50,8 +51,11 @@ std::uint32_t mode_of(const std::string& path) {
 }
 
 bool has_lists(const std::string& folder) {
-  const Acl acl{{{AclTag::user_obj, 7, AclEntry::no_id}, {AclTag::user, 7, 1}, {AclTag::group_obj, 5, AclEntry::no_id},
-                 {AclTag::mask, 7, AclEntry::no_id}, {AclTag::other, 5, AclEntry::no_id}}};
+  const Acl acl{{{AclTag::user_obj, 7, AclEntry::no_id},
+                 {AclTag::user, 7, 1},
+                 {AclTag::group_obj, 5, AclEntry::no_id},
+                 {AclTag::mask, 7, AclEntry::no_id},
+                 {AclTag::other, 5, AclEntry::no_id}}};
   if (set_attribute(folder, acl_access_name, serialize_acl(acl)) == 0) {
     ::removexattr(folder.c_str(), std::string(acl_access_name).c_str());
     return true;
@@ -72,8 +76,11 @@ TEST_CASE("a list survives being written and read") {
 }
 
 TEST_CASE("a list's bytes are the kernel's") {
-  const Acl acl{{{AclTag::user_obj, 7, AclEntry::no_id}, {AclTag::user, 6, 1234}, {AclTag::group_obj, 0, AclEntry::no_id},
-                 {AclTag::mask, 6, AclEntry::no_id}, {AclTag::other, 0, AclEntry::no_id}}};
+  const Acl acl{{{AclTag::user_obj, 7, AclEntry::no_id},
+                 {AclTag::user, 6, 1234},
+                 {AclTag::group_obj, 0, AclEntry::no_id},
+                 {AclTag::mask, 6, AclEntry::no_id},
+                 {AclTag::other, 0, AclEntry::no_id}}};
   CHECK(to_hex(serialize_acl(acl)) ==
         "0200000001000700ffffffff02000600d204000004000000ffffffff10000600ffffffff20000000ffffffff");
 }
@@ -100,7 +107,8 @@ TEST_CASE("a new file or directory inherits what the kernel would give it") {
     const InheritedAcl inherited = inherit_acl(defaults, mode | (directory ? S_IFDIR : S_IFREG), directory);
     RC_ASSERT(mode_of(child) == inherited.mode);
     RC_ASSERT(attribute(child, acl_access_name) == (inherited.access ? serialize_acl(*inherited.access) : Bytes()));
-    RC_ASSERT(attribute(child, acl_default_name) == (inherited.default_acl ? serialize_acl(*inherited.default_acl) : Bytes()));
+    RC_ASSERT(attribute(child, acl_default_name) ==
+              (inherited.default_acl ? serialize_acl(*inherited.default_acl) : Bytes()));
   }));
 }
 
@@ -137,16 +145,26 @@ TEST_CASE("the lists that the kernel refuses are refused") {
     const std::size_t entries = (value.size() - 4) / 8;
     const std::size_t at = 4 + 8 * *rc::gen::inRange<std::size_t>(0, entries);
     switch (*rc::gen::inRange(0, 6)) {
-      case 0: value[at] = *rc::gen::element<std::uint8_t>(0, 1, 2, 4, 8, 16, 32, 64, 3); break;
-      case 1: value[at + 2] = *rc::gen::inRange<std::uint8_t>(0, 20); break;
-      case 2: value.erase(value.begin() + at, value.begin() + at + 8); break;
+      case 0:
+        value[at] = *rc::gen::element<std::uint8_t>(0, 1, 2, 4, 8, 16, 32, 64, 3);
+        break;
+      case 1:
+        value[at + 2] = *rc::gen::inRange<std::uint8_t>(0, 20);
+        break;
+      case 2:
+        value.erase(value.begin() + at, value.begin() + at + 8);
+        break;
       case 3: {
         const Bytes entry(value.begin() + at, value.begin() + at + 8);
         value.insert(value.begin() + at, entry.begin(), entry.end());
         break;
       }
-      case 4: value.resize(*rc::gen::inRange<std::size_t>(4, value.size())); break;
-      default: value[0] = *rc::gen::inRange<std::uint8_t>(0, 4); break;
+      case 4:
+        value.resize(*rc::gen::inRange<std::size_t>(4, value.size()));
+        break;
+      default:
+        value[0] = *rc::gen::inRange<std::uint8_t>(0, 4);
+        break;
     }
     const auto parsed = parse_acl(value);
     const int result = set_attribute(file, acl_access_name, value);
@@ -162,13 +180,21 @@ TEST_CASE("the lists that the kernel refuses are refused") {
 TEST_CASE("lists as ext4 answered them") {
   const auto list = [](std::vector<AclEntry> entries) { return Acl{std::move(entries)}; };
   const std::uint32_t none = AclEntry::no_id;
-  const Acl named = list({{AclTag::user_obj, 7, none}, {AclTag::user, 6, 1000}, {AclTag::group_obj, 5, none}, {AclTag::mask, 7, none}, {AclTag::other, 4, none}});
+  const Acl named = list({{AclTag::user_obj, 7, none},
+                          {AclTag::user, 6, 1000},
+                          {AclTag::group_obj, 5, none},
+                          {AclTag::mask, 7, none},
+                          {AclTag::other, 4, none}});
   const Acl plain = list({{AclTag::user_obj, 7, none}, {AclTag::group_obj, 5, none}, {AclTag::other, 4, none}});
 
   const InheritedAcl file = inherit_acl(named, S_IFREG | 0640, false);
   CHECK(file.mode == (S_IFREG | 0640u));
   REQUIRE(file.access.has_value());
-  CHECK(*file.access == list({{AclTag::user_obj, 6, none}, {AclTag::user, 6, 1000}, {AclTag::group_obj, 5, none}, {AclTag::mask, 4, none}, {AclTag::other, 0, none}}));
+  CHECK(*file.access == list({{AclTag::user_obj, 6, none},
+                              {AclTag::user, 6, 1000},
+                              {AclTag::group_obj, 5, none},
+                              {AclTag::mask, 4, none},
+                              {AclTag::other, 0, none}}));
   CHECK_FALSE(file.default_acl.has_value());
 
   const InheritedAcl directory = inherit_acl(plain, S_IFDIR | S_ISGID | 0777, true);
@@ -179,8 +205,13 @@ TEST_CASE("lists as ext4 answered them") {
   CHECK(mode_from_acl(named, S_IFREG | S_ISUID | 0600).mode == (S_IFREG | S_ISUID | 0774u));
   CHECK_FALSE(mode_from_acl(named, 0).equivalent);
   CHECK(mode_from_acl(plain, 0).equivalent);
-  CHECK(acl_with_mode(named, 0612) == list({{AclTag::user_obj, 6, none}, {AclTag::user, 6, 1000}, {AclTag::group_obj, 5, none}, {AclTag::mask, 1, none}, {AclTag::other, 2, none}}));
-  CHECK(acl_with_mode(plain, 0612) == list({{AclTag::user_obj, 6, none}, {AclTag::group_obj, 1, none}, {AclTag::other, 2, none}}));
+  CHECK(acl_with_mode(named, 0612) == list({{AclTag::user_obj, 6, none},
+                                            {AclTag::user, 6, 1000},
+                                            {AclTag::group_obj, 5, none},
+                                            {AclTag::mask, 1, none},
+                                            {AclTag::other, 2, none}}));
+  CHECK(acl_with_mode(plain, 0612) ==
+        list({{AclTag::user_obj, 6, none}, {AclTag::group_obj, 1, none}, {AclTag::other, 2, none}}));
 
   CHECK(parse_acl({}).error().code == Code::invalid);
   CHECK(parse_acl(*from_hex("02000000"))->entries.empty());

@@ -32,7 +32,9 @@ LeafMacs some_macs() {
   return {SecretKey::random(random), random.id<VolumeId>(), random.id<AttemptId>()};
 }
 
-ShardIndex shard_at(std::size_t index) { return ShardIndex(static_cast<std::uint8_t>(index)); }
+ShardIndex shard_at(std::size_t index) {
+  return ShardIndex(static_cast<std::uint8_t>(index));
+}
 
 /// A segment with all its objects, and their leaves without MACs.
 struct Sample {
@@ -123,7 +125,8 @@ TEST_CASE("any k of n shards give every shard back, for random subsets of larger
 TEST_CASE("a run of leaves is rebuilt from the same run of others, without the rest") {
   const Sample sample({3, 6}, 20 * 3 * leaf_bytes);
   std::vector<std::pair<ShardIndex, ByteView>> available;
-  for (const std::size_t i : {4, 1, 5}) available.emplace_back(shard_at(i), ByteView(sample.leaves[i]).subspan(7 * leaf_bytes, 2 * leaf_bytes));
+  for (const std::size_t i : {4, 1, 5})
+    available.emplace_back(shard_at(i), ByteView(sample.leaves[i]).subspan(7 * leaf_bytes, 2 * leaf_bytes));
   const auto rebuilt = rebuild_leaves({3, 6}, ShardIndex(0), available);
   REQUIRE(rebuilt.has_value());
   CHECK(std::equal(rebuilt->begin(), rebuilt->end(), sample.leaves[0].begin() + 7 * leaf_bytes));
@@ -132,7 +135,8 @@ TEST_CASE("a run of leaves is rebuilt from the same run of others, without the r
 TEST_CASE("with fewer than k distinct shards nothing is rebuilt") {
   const Sample sample({3, 6}, 1000);
   const ByteView leaf = sample.leaves[4];
-  const auto twice = rebuild_leaves({3, 6}, ShardIndex(0), {{ShardIndex(4), leaf}, {ShardIndex(4), leaf}, {ShardIndex(5), sample.leaves[5]}});
+  const auto twice = rebuild_leaves({3, 6}, ShardIndex(0),
+                                    {{ShardIndex(4), leaf}, {ShardIndex(4), leaf}, {ShardIndex(5), sample.leaves[5]}});
   REQUIRE_FALSE(twice.has_value());
   CHECK(twice.error().code == Code::too_few_nodes);
   CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {}).error().code == Code::too_few_nodes);
@@ -178,7 +182,8 @@ TEST_CASE("a leaf does not verify as another leaf, shard, attempt, volume or und
   const auto attempt = random.id<AttemptId>();
   const LeafMacs macs(key, volume, attempt);
   Bytes answer = some_bytes(step);
-  macs.compute(ShardIndex(2), 5, ByteView(answer).first(leaf_bytes), std::span<std::uint8_t, leaf_mac_bytes>(&answer[leaf_bytes], leaf_mac_bytes));
+  macs.compute(ShardIndex(2), 5, ByteView(answer).first(leaf_bytes),
+               std::span<std::uint8_t, leaf_mac_bytes>(&answer[leaf_bytes], leaf_mac_bytes));
   CHECK(LeafMacs(key, volume, attempt).verify(ShardIndex(2), 5, 1, answer));
   CHECK_FALSE(macs.verify(ShardIndex(2), 6, 1, answer));
   CHECK_FALSE(macs.verify(ShardIndex(2), 5 + 256, 1, answer));
@@ -198,7 +203,8 @@ TEST_CASE("the leaf MAC is libsodium's Poly1305 under a key of its own") {
   const auto volume = random.id<VolumeId>();
   const auto attempt = random.id<AttemptId>();
   Bytes message;
-  for (const ByteView part : {as_bytes("leaf-mac"), volume.view(), attempt.view()}) message.insert(message.end(), part.begin(), part.end());
+  for (const ByteView part : {as_bytes("leaf-mac"), volume.view(), attempt.view()})
+    message.insert(message.end(), part.begin(), part.end());
   std::array<std::uint8_t, 32> attempt_key;
   crypto_generichash(attempt_key.data(), 32, message.data(), message.size(), key.data(), 32);
   const std::array<std::uint8_t, 16> place{3, 0, 0, 0, 0x04, 0x03, 0x02, 0x01};
@@ -253,7 +259,9 @@ TEST_CASE("the runs that cover a range give exactly its bytes") {
     Bytes found;
     std::uint64_t at = offset;
     for (const ShardGeometry::Run& run : sample.geometry.cover(offset, length)) {
-      const ByteView leaves = ByteView(sample.leaves[run.shard.value]).subspan(std::size_t{run.first_leaf} * leaf_bytes, std::size_t{run.leaf_count} * leaf_bytes);
+      const ByteView leaves =
+          ByteView(sample.leaves[run.shard.value])
+              .subspan(std::size_t{run.first_leaf} * leaf_bytes, std::size_t{run.leaf_count} * leaf_bytes);
       RC_ASSERT(run.segment_offset <= at);
       RC_ASSERT(at - run.segment_offset < leaf_bytes);
       const std::uint64_t stop = std::min(offset + length, run.segment_offset + leaves.size());
@@ -262,7 +270,8 @@ TEST_CASE("the runs that cover a range give exactly its bytes") {
       at = stop;
     }
     RC_ASSERT(at == offset + length);
-    RC_ASSERT(std::equal(found.begin(), found.end(), sample.segment.begin() + offset, sample.segment.begin() + offset + length));
+    RC_ASSERT(std::equal(found.begin(), found.end(), sample.segment.begin() + offset,
+                         sample.segment.begin() + offset + length));
   }));
 }
 

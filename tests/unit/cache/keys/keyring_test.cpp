@@ -21,14 +21,16 @@ SecretKey some_key() {
 bool same_keys(const Keyring& a, const Keyring& b) {
   if (a.volume() != b.volume() || a.current() != b.current()) return false;
   for (std::uint32_t epoch = 1; epoch <= a.current().value; ++epoch)
-    if (!a.derive(KeyEpoch(epoch), KeyPurpose::content)->equals(*b.derive(KeyEpoch(epoch), KeyPurpose::content))) return false;
+    if (!a.derive(KeyEpoch(epoch), KeyPurpose::content)->equals(*b.derive(KeyEpoch(epoch), KeyPurpose::content)))
+      return false;
   return true;
 }
 
 std::size_t edits_between(std::string_view a, std::string_view b) {
   if (a.empty() || b.empty()) return a.size() + b.size();
   if (a[0] == b[0]) return edits_between(a.substr(1), b.substr(1));
-  return 1 + std::min({edits_between(a.substr(1), b), edits_between(a, b.substr(1)), edits_between(a.substr(1), b.substr(1))});
+  return 1 + std::min({edits_between(a.substr(1), b), edits_between(a, b.substr(1)),
+                       edits_between(a.substr(1), b.substr(1))});
 }
 
 bool at_most_one_edit(std::string_view a, std::string_view b) {
@@ -167,9 +169,15 @@ TEST_CASE("a slip in one letter of one word is named by its place, with a word o
     const auto at = *rc::gen::inRange<std::size_t>(0, word.size());
     const char letter = *rc::gen::inRange('a', static_cast<char>('z' + 1));
     switch (*rc::gen::inRange(0, 3)) {
-      case 0: word[at] = letter == word[at] ? (letter == 'z' ? 'a' : static_cast<char>(letter + 1)) : letter; break;
-      case 1: word.insert(at, 1, letter); break;
-      default: word.erase(at, 1); break;
+      case 0:
+        word[at] = letter == word[at] ? (letter == 'z' ? 'a' : static_cast<char>(letter + 1)) : letter;
+        break;
+      case 1:
+        word.insert(at, 1, letter);
+        break;
+      default:
+        word.erase(at, 1);
+        break;
     }
     const std::string wrong = word;
     const auto result = parse_recovery_words(join(words));
@@ -193,8 +201,10 @@ TEST_CASE("known words in a wrong place do not fit together, but for one time in
       if (changed[place] == recovery_word_list[other]) continue;
       changed[place] = recovery_word_list[other];
       const auto result = parse_recovery_words(join(changed));
-      if (result) ++accepted;
-      else REQUIRE(result.error().code == Code::key);
+      if (result)
+        ++accepted;
+      else
+        REQUIRE(result.error().code == Code::key);
     }
   CHECK(tried == 24 * 128);
   CHECK(accepted < tried / 100);  // the key and the list are fixed: so is the count, 12 expected

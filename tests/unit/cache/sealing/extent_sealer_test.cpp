@@ -15,7 +15,8 @@ namespace {
 const auto volume_gen = [] { return SystemRandom().id<VolumeId>(); };
 
 ExtentContext some_context(std::uint32_t length) {
-  return {volume_gen(), KeyEpoch(*rc::gen::inRange<std::uint32_t>(1, 10)), ExtentId(*rc::gen::arbitrary<std::uint64_t>()), length};
+  return {volume_gen(), KeyEpoch(*rc::gen::inRange<std::uint32_t>(1, 10)),
+          ExtentId(*rc::gen::arbitrary<std::uint64_t>()), length};
 }
 
 Bytes some_bytes(std::size_t count) {
@@ -79,8 +80,8 @@ TEST_CASE("libsodium opens what the sealer sealed, and the sealer opens what lib
 
     Bytes other = some_bytes(24);
     other.resize(sealed.size());
-    crypto_aead_xchacha20poly1305_ietf_encrypt(other.data() + 24, nullptr, plain.data(), plain.size(), associated.data(),
-                                               associated.size(), nullptr, other.data(), key.data());
+    crypto_aead_xchacha20poly1305_ietf_encrypt(other.data() + 24, nullptr, plain.data(), plain.size(),
+                                               associated.data(), associated.size(), nullptr, other.data(), key.data());
     Bytes opened(plain.size());
     RC_ASSERT(sealer.open(context, other, opened).has_value());
     RC_ASSERT(opened == plain);
