@@ -3,7 +3,8 @@
 // The engine knows shards and nodes, never files, names or content keys. All calls return at once; completions run on
 // threads of the engine and must not block: they hand work to a Runtime. No Asio type appears here, so that nothing
 // above compiles it. Thread-safe. close() cancels what runs (completions see Code::cancelled) and returns when no
-// completion is left running.
+// completion is left running; never from a completion. What is asked after close() completes with Code::cancelled at
+// once, in the calling thread.
 #pragma once
 
 #include <chrono>
@@ -119,8 +120,10 @@ struct EngineOptions {
   std::size_t transfers_per_node_max = 4;
   Duration probe_interval = std::chrono::seconds(5);   // how often an absent node is looked for
   Duration hedge_after_min = std::chrono::milliseconds(30);
-  Duration put_timeout = std::chrono::seconds(120);
-  std::size_t threads = 2;                 // for disks of dir: nodes
+  Duration put_timeout = std::chrono::seconds(120);    // also of removals and listings
+  Duration get_timeout = std::chrono::seconds(15);     // a node silent for so long counts as absent
+  Duration close_patience = std::chrono::seconds(3);   // for a disk that hangs; then it is left behind
+  std::size_t threads = 4;                             // at most, for the disk of each dir: node
 };
 
 class Engine {

@@ -1,10 +1,11 @@
 #include "engine/base/thread_runtime.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <cassert>
+
+#include "engine/base/signals_blocked.h"
 
 namespace atl {
 
@@ -51,20 +52,6 @@ class ThreadEvent final : public Event {
   std::mutex mutex_;
   std::condition_variable condition_;
   bool set_ = false;
-};
-
-/// While it lives, threads that are started inherit a mask that blocks all signals.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_;
 };
 
 thread_local const ThreadRuntime* runtime_of_this_thread = nullptr;

@@ -1,0 +1,60 @@
+// The engine over any loop and any nodes: what make_engine runs on real threads, and the simulator under virtual time.
+//
+// Everything happens on the loop's thread; public calls post to it. Threads and errors as Engine states them. `loop`,
+// `random` and the nodes' disks outlive it; close() comes before the loop stops.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/transfer/operation.h"
+#include "engine/transfer/parts.h"
+
+namespace atl {
+
+class EngineCore final : public Engine {
+ public:
+  /// `nodes[i]` is the node of `specs[i]`. Probes of all nodes begin at once.
+  EngineCore(Loop& loop, Random& random, EngineOptions options, std::vector<NodeSpec> specs,
+             std::vector<std::shared_ptr<Node>> nodes);
+  ~EngineCore() override;
+
+  void close() override;
+  std::shared_ptr<Transfer> upload(UploadRequest request) override;
+  std::shared_ptr<Transfer> fetch(FetchRequest request) override;
+  void put(NodeId node, std::string name, std::shared_ptr<const Bytes> body,
+           std::function<void(Result<>)> done) override;
+  void remove(NodeId node, std::vector<std::string> names, std::function<void(Result<std::size_t>)> done) override;
+  void list(NodeId node, std::string prefix, std::string after, std::size_t limit,
+            std::function<void(Result<std::vector<std::string>>)> done) override;
+  void stat(NodeId node, std::string name, std::function<void(Result<ObjectStat>)> done) override;
+  std::vector<NodeStatus> nodes() const override;
+  EngineCounters counters() const override;
+  void on_node_change(std::function<void()> callback) override;
+
+  /// Runs `ready` on the loop's thread once every node has been probed, or has had `patience`.
+  void when_probed(Duration patience, std::function<void()> ready);
+
+ private:
+  bool begin(std::shared_ptr<RunningTransfer> transfer);
+  void probe_all();
+  void probe(std::size_t node);
+  void node_changed(std::size_t node);
+  void tell_if_probed();
+
+  EngineParts parts_;
+  std::mutex close_mutex_;
+  bool shut_ = false;    // guarded by close_mutex_: the loop is asked once only, it may be gone later
+  bool closed_ = false;  // loop's thread only, from here on
+  std::vector<bool> probing_;
+  std::vector<bool> probed_;
+  std::function<void()> probed_callback_;
+  Loop::TimerId probe_timer_ = 0;
+  Loop::TimerId patience_timer_ = 0;
+  std::function<void()> change_callback_;
+};
+
+}  // namespace atl
