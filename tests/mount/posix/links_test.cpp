@@ -122,7 +122,7 @@ TEST_CASE("A symlink's owner and times change without touching its target") {
   REQUIRE_OK(utimensat(AT_FDCWD, "link", stamps, AT_SYMLINK_NOFOLLOW));
   CHECK(times_of("link").mtime == 2000'999'999'999);
   CHECK(times_of("target").mtime == target.mtime);
-  if (is_root()) {
+  if (can_be_others()) {
     REQUIRE_OK(lchown("link", 4321, 1234));
     CHECK(stat_of("link").st_uid == 4321);
     CHECK(stat_of("link").st_gid == 1234);
