@@ -1,0 +1,265 @@
+#include "cache/drive/reclaimer.h"
+
+#include <algorithm>
+
+#include "cache/drive/live_frames.h"
+#include "cache/erasure/shard_codec.h"
+
+namespace atl {
+namespace {
+
+constexpr Duration pass_interval = std::chrono::seconds(10);
+constexpr std::size_t copy_bytes = 2u << 20;
+constexpr std::uint64_t small_bytes = segment_bytes_max / 4;
+constexpr std::size_t small_count_background = 8;
+constexpr auto object_wait = std::chrono::seconds(60);
+
+}  // namespace
+
+void Reclaimer::drop(SegmentId segment) {
+  std::lock_guard lock(core_.mutex);
+  const auto found = core_.tables->segments().find(segment);
+  if (core_.refusal() || found == core_.tables->segments().end() || found->second.live_extents != 0) return;
+  core_.log(SegmentDropped{segment, core_.ran_seconds()});
+  core_.after_durable.push_back([this, segment] {
+    (void)core_.segments->remove(segment);  // Code::not_found: there was no local copy
+  });
+}
+
+Result<Bytes> Reclaimer::segment_bytes(SegmentId segment, const SegmentRow& row) {
+  Bytes bytes(row.bytes);
+  if (const auto file = core_.segments->find(segment); file && file->holds(0, row.bytes)) {
+    if (auto r = file->read(0, bytes); r) return bytes;
+  }
+  const MonotonicTime deadline = core_.seams.clock.now() + core_.options.read_timeout;
+  if (auto r = fetcher_.fetch(segment, row, 0, bytes, deadline, {}); !r) return fail(r.error());
+  return bytes;
+}
+
+Result<> Reclaimer::rewrite(SegmentId segment) {
+  if (auto r = committer_.commit(); !r) return r;  // its frames are on disk, and what is dead is so for good
+  SegmentRow row;
+  {
+    std::lock_guard lock(core_.mutex);
+    if (auto refused = core_.refusal()) return fail(*refused);
+    const auto found = core_.tables->segments().find(segment);
+    if (found == core_.tables->segments().end() || !found->second.finished) return {};
+    row = found->second;
+  }
+  auto bytes = segment_bytes(segment, row);
+  if (!bytes) return fail(bytes.error());
+  const std::vector<LiveFrame> live = find_live_frames(core_, segment, *bytes);
+  Bytes plain;
+  for (std::size_t begin = 0; begin < live.size();) {
+    std::size_t end = begin;
+    std::uint64_t sum = 0;
+    std::vector<std::uint32_t> lengths;
+    while (end < live.size() && sum < copy_bytes) {
+      lengths.push_back(live[end].row.length);
+      sum += frame_bytes(live[end].row.length);
+      ++end;
+    }
+    std::optional<std::vector<SegmentWriter::Place>> places;
+    while (!(places = core_.writer->reserve(lengths))) {
+      if (auto ensured = core_.writer->ensure(sum + frame_bytes(extent_bytes_max)); !ensured) return ensured;
+    }
+    // Each is opened first: damage must not be copied along as if it were whole.
+    Result<> written;
+    for (std::size_t i = begin; i < end && written; ++i) {
+      const LiveFrame& frame = live[i];
+      const ByteView found = ByteView(*bytes).subspan(frame.row.offset, frame_bytes(frame.row.length));
+      plain.resize(frame.row.length);
+      const ExtentContext context{core_.keyring.volume(), frame.row.epoch, frame.extent, frame.row.length};
+      const SegmentWriter::Place& place = (*places)[i - begin];
+      if (core_.sealer(frame.row.epoch).open(context, found.subspan(frame_header_bytes, frame.row.length + seal_overhead_bytes), plain)) {
+        written = place.file->write(place.offset, found);
+      } else {
+        const MonotonicTime deadline = core_.seams.clock.now() + core_.options.read_timeout;
+        auto whole = reader_.read_frame(frame.extent, frame.row, deadline, {});
+        written = whole ? place.file->write(place.offset, *whole) : fail(whole.error());
+      }
+      if (written) core_.writer->written(place);
+    }
+    if (written) {
+      std::lock_guard lock(core_.mutex);
+      if (!core_.refusal()) {
+        std::map<SegmentId, Relocated> moves;  // places of one reservation may lie in two segments
+        for (std::size_t i = begin; i < end; ++i) {
+          const SegmentWriter::Place& place = (*places)[i - begin];
+          Relocated& moved = moves[place.segment()];
+          moved.from = segment;
+          moved.to = place.segment();
+          moved.moves.push_back({live[i].extent, live[i].row.offset, place.offset});
+        }
+        for (auto& [to, moved] : moves) core_.log(std::move(moved));
+      }
+    }
+    for (const auto& place : *places) core_.writer->settle(place);
+    if (!written) return written;
+    begin = end;
+  }
+  ++core_.counters.segments_compacted;
+  drop(segment);
+  return {};
+}
+
+std::vector<SegmentId> Reclaimer::candidates(bool thorough) {
+  std::vector<SegmentId> wasteful, small;
+  std::lock_guard lock(core_.mutex);
+  for (const auto& [id, row] : core_.tables->segments()) {
+    // What is not on nodes in full is the shipper's.
+    if (!row.finished || !row.full() || row.live_extents == 0 || shipper_.in_flight(id)) continue;
+    const std::uint64_t content = row.bytes - segment_header_bytes;
+    const bool waste = thorough ? row.live_bytes * 4 < content * 3 : row.live_bytes * 2 < content;
+    if (waste) {
+      wasteful.push_back(id);
+    } else if (row.bytes < small_bytes) {
+      small.push_back(id);
+    }
+  }
+  if (small.size() >= (thorough ? 2 : small_count_background)) wasteful.insert(wasteful.end(), small.begin(), small.end());
+  return wasteful;
+}
+
+Result<bool> Reclaimer::remove_objects() {
+  Engine* engine = core_.engine.load();
+  if (engine == nullptr) return false;
+  std::vector<std::pair<AttemptId, GarbageRow>> due;
+  std::vector<NodeId> nodes;
+  {
+    std::lock_guard lock(core_.mutex);
+    if (core_.refusal()) return false;
+    const auto grace = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(core_.options.gc_grace).count());
+    for (const auto& [attempt, row] : core_.tables->garbage())
+      if (row.since_seconds + grace <= core_.ran_seconds()) due.emplace_back(attempt, row);
+    for (const auto& [id, spec] : core_.tables->nodes()) nodes.push_back(id);
+  }
+  if (due.empty()) return false;
+  if (auto r = committer_.commit(); !r) return fail(r.error());  // what made it garbage is durable from here on
+  auto name_key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::object_name);
+  if (!name_key) return fail(name_key.error());
+
+  // Where a placement is known, one name goes; an upload that was never confirmed may have left its shard on any node.
+  struct Pending {
+    std::mutex mutex;
+    std::map<NodeId, bool> gone;  // node -> all of its objects are gone
+    std::size_t missing = 0;
+    Waiters landed;
+  };
+  const auto pending = std::make_shared<Pending>();
+  std::map<NodeId, std::vector<std::string>> names;
+  std::map<AttemptId, std::set<NodeId>> touched;
+  for (const auto& [attempt, row] : due) {
+    for (std::uint8_t shard = 0; shard < row.n; ++shard) {
+      const auto home = std::find_if(row.placed.begin(), row.placed.end(), [&](const ShardHome& h) { return h.shard.value == shard; });
+      for (const NodeId& node : nodes) {
+        if (home != row.placed.end() && home->node != node) continue;
+        names[node].push_back(shard_object_name(*name_key, attempt, ShardIndex(shard), node));
+        touched[attempt].insert(node);
+      }
+    }
+  }
+  pending->missing = names.size();
+  for (auto& [node, list] : names) {
+    const std::size_t count = list.size();
+    engine->remove(node, std::move(list), [this, pending, node_id = node, count](Result<std::size_t> removed) {
+      {
+        std::lock_guard lock(pending->mutex);
+        pending->gone[node_id] = removed && *removed == count;
+        --pending->missing;
+      }
+      if (removed) core_.counters.objects_removed += *removed;
+      pending->landed.wake();
+    });
+  }
+  pending->landed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, {}, [&] {
+    std::lock_guard lock(pending->mutex);
+    return pending->missing == 0;
+  });
+  std::scoped_lock lock(core_.mutex, pending->mutex);
+  if (auto refused = core_.refusal()) return fail(*refused);
+  for (const auto& [attempt, touched_nodes] : touched) {
+    const bool gone = std::all_of(touched_nodes.begin(), touched_nodes.end(), [&](const NodeId& node) { return pending->gone[node]; });
+    if (gone) core_.log(GarbageRemoved{attempt});
+  }
+  return true;
+}
+
+void Reclaimer::tick() {
+  {
+    std::lock_guard lock(tick_mutex_);
+    const MonotonicTime now = core_.seams.clock.now();
+    if (scheduled_ || (last_pass_ && now - *last_pass_ < pass_interval)) return;
+    last_pass_ = now;
+    scheduled_ = true;
+  }
+  tasks_.post([this] {
+    (void)collect(false, {});  // what failed is tried again at the next pass
+    std::lock_guard lock(tick_mutex_);
+    scheduled_ = false;
+  });
+}
+
+Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
+  std::lock_guard pass_lock(pass_mutex_);
+  const bool thorough = wait;
+  for (;;) {
+    if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
+    if (tasks_.closed()) return fail(Code::cancelled, "the drive is being unmounted");
+    if (wait) shipper_.hurry();
+    if (auto r = committer_.commit(); !r) return r;
+    bool worked = false;
+    try {
+      for (SegmentId segment : candidates(thorough)) {
+        if (stop.stop_requested() || tasks_.closed()) break;
+        if (auto r = rewrite(segment); !r) {
+          if (wait) return r;
+        } else {
+          worked = true;
+        }
+      }
+      auto removed = remove_objects();
+      if (!removed && wait) return fail(removed.error());
+      // The index may have refused: objects of an absent node stay until it returns.
+    } catch (const IndexFailure& failure) {
+      std::lock_guard lock(core_.mutex);
+      core_.fail_stop(failure.error());
+      return fail(failure.error());
+    }
+    if (!wait) return committer_.commit();
+    if (worked) continue;
+    // Nothing left to rewrite: done once uploads have landed and what is due is gone.
+    const auto settled = [&] {
+      if (core_.writer->has_open_bytes() || shipper_.busy()) return false;
+      std::lock_guard lock(core_.mutex);
+      if (core_.trouble) return true;
+      for (const auto& [id, row] : core_.tables->segments())
+        if (row.finished && (!row.full() || row.live_extents == 0)) return false;
+      return true;
+    };
+    const auto due_left = [&] {
+      std::lock_guard lock(core_.mutex);
+      const auto grace = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(core_.options.gc_grace).count());
+      return std::any_of(core_.tables->garbage().begin(), core_.tables->garbage().end(),
+                         [&](const auto& item) { return item.second.since_seconds + grace <= core_.ran_seconds(); });
+    };
+    if (!settled()) {
+      shipper_.hurry();
+      if (auto r = committer_.commit(); !r) return r;
+      // Bounded: nodes that are away do not come back because somebody waits.
+      if (!core_.changed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, stop, settled)) {
+        if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
+        return fail(Code::too_few_nodes, "some segments cannot be brought to nodes now, so that their space stays in use", "see `atoll status` for the nodes");
+      }
+      continue;
+    }
+    if (candidates(true).empty() && !due_left()) return committer_.commit();
+    if (candidates(true).empty() && due_left()) {
+      auto removed = remove_objects();
+      if (!removed) return fail(removed.error());
+      if (due_left()) return fail(Code::too_few_nodes, "some nodes that hold garbage cannot be reached", "see `atoll status` for the nodes");
+    }
+  }
+}
+
+}  // namespace atl

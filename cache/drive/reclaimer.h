@@ -1,0 +1,53 @@
+// Gives space back: drops segments in which nothing lives, rewrites those in which little does, merges small ones, and
+// removes from nodes what became garbage, after its grace.
+//
+// Nothing is removed, here or there, before the record that makes it garbage is durable. Thread-safe.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include "cache/drive/committer.h"
+#include "cache/drive/core.h"
+#include "cache/drive/extent_reader.h"
+#include "cache/drive/shipper.h"
+#include "cache/drive/tasks.h"
+
+namespace atl {
+
+class Reclaimer {
+ public:
+  Reclaimer(DriveCore& core, Committer& committer, ExtentReader& reader, SegmentFetcher& fetcher, Shipper& shipper, Tasks& tasks)
+      : core_(core), committer_(committer), reader_(reader), fetcher_(fetcher), shipper_(shipper), tasks_(tasks) {}
+
+  /// A segment without live extents is gone; its objects are garbage.
+  void drop(SegmentId segment);
+  /// Copies what lives in a segment to the open one. The segment is dropped by a later round.
+  Result<> rewrite(SegmentId segment);
+  /// Periodic care; returns at once.
+  void tick();
+  /// All that is due, thoroughly. With `wait`, until nothing more is due; else one pass.
+  Result<> collect(bool wait, const std::stop_token& stop);
+
+ private:
+  /// Segments worth rewriting; `thorough` takes any that keeps the drive from its bound.
+  std::vector<SegmentId> candidates(bool thorough);
+  /// Removes objects of garbage that is due. True if some was due.
+  Result<bool> remove_objects();
+  Result<Bytes> segment_bytes(SegmentId segment, const SegmentRow& row);
+
+  DriveCore& core_;
+  Committer& committer_;
+  ExtentReader& reader_;
+  SegmentFetcher& fetcher_;
+  Shipper& shipper_;
+  Tasks& tasks_;
+  std::mutex pass_mutex_;
+  std::mutex tick_mutex_;
+  std::optional<MonotonicTime> last_pass_;
+  bool scheduled_ = false;
+};
+
+}  // namespace atl

@@ -1,0 +1,51 @@
+// Brings ranges of shipped segments back from nodes: verified leaf by leaf, decoded where the systematic shard does not
+// answer, kept in the local cache.
+//
+// Sequential readers get read-ahead: a fetch that begins where the last one of its segment ended asks for twice as
+// much, up to a bound. Two readers of one range share one fetch. Thread-safe; fetch() waits for nodes.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "cache/drive/core.h"
+
+namespace atl {
+
+class SegmentFetcher {
+ public:
+  explicit SegmentFetcher(DriveCore& core) : core_(core) {}
+
+  /// Reads [offset, +out.size()) of a segment with this row. Code::unavailable without an engine or attempt,
+  /// too_few_nodes, timed_out, cancelled, corrupt.
+  Result<> fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, MonotonicTime deadline,
+                 const std::stop_token& stop);
+
+ private:
+  struct Flight {
+    std::uint64_t begin = 0, end = 0;  // in the segment
+    bool landed = false;
+    Result<Bytes> bytes;               // of [begin, end) once landed
+  };
+  struct Window {
+    std::uint64_t next = 0;   // where a sequential reader would go on
+    std::uint64_t length = 0;
+  };
+
+  std::pair<std::uint64_t, std::uint64_t> widen(SegmentId id, const SegmentRow& row, std::uint64_t offset, std::uint64_t length);
+  /// Asks nodes; blocks until all runs are there.
+  Result<Bytes> ask_nodes(const SegmentRow& row, std::uint64_t begin, std::uint64_t end, MonotonicTime deadline,
+                          const std::stop_token& stop);
+
+  DriveCore& core_;
+  std::mutex mutex_;
+  std::map<SegmentId, std::list<std::shared_ptr<Flight>>> flights_;
+  std::map<SegmentId, Window> windows_;
+};
+
+}  // namespace atl

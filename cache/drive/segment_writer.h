@@ -1,0 +1,70 @@
+// Where new extents go: the open segments, filled one after another.
+//
+// A writer reserves places, writes sealed frames there, reports them written, logs the records that name them, and
+// settles. A segment without room is closed; once all its places are settled it can be finished. Durability is the
+// commit's: it syncs what was reported written before its cut.
+// Thread-safe; reserve() and settle() never touch the disk, so they may be called under the state lock.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "cache/staging/segment_store.h"
+#include "engine/base/ids.h"
+#include "engine/base/result.h"
+
+namespace atl {
+
+class SegmentWriter {
+ public:
+  struct Place {
+    std::shared_ptr<SegmentFile> file;
+    std::uint64_t offset = 0;  // of the frame
+    std::uint32_t plain_bytes = 0;
+    SegmentId segment() const { return file->id(); }
+  };
+
+  /// `next` is the first segment id never used.
+  SegmentWriter(SegmentStore& store, SegmentId next);
+
+  /// Places for extents of these lengths, in order, or none at all if there is no room: then ensure() and try again.
+  std::optional<std::vector<Place>> reserve(const std::vector<std::uint32_t>& plain_lengths);
+  /// Makes room for so many bytes of frames. Touches the disk. Code::no_space, io.
+  Result<> ensure(std::uint64_t bytes);
+  /// The frame at this place is written (not synced).
+  void written(const Place& place);
+  /// The place's record is logged, or given up: it will not be written any more.
+  void settle(const Place& place);
+
+  /// Closes the open segment, if anything is in it, so that it can be shipped.
+  void close_open();
+  /// Closed segments whose places are all settled, with their sizes; each is given once.
+  std::vector<std::pair<SegmentId, std::uint64_t>> take_finished();
+  /// Files with frames reported written since the last call, to be synced now.
+  std::vector<std::shared_ptr<SegmentFile>> take_unsynced();
+  bool has_open_bytes() const;
+
+ private:
+  struct Open {
+    std::shared_ptr<SegmentFile> file;
+    std::uint64_t used = segment_header_bytes;
+    std::uint32_t unsettled = 0;
+    bool unsynced = false;
+  };
+
+  std::uint64_t room() const;
+
+  SegmentStore& store_;
+  mutable std::mutex mutex_;
+  SegmentId next_;
+  std::deque<Open> open_;            // places come from the front
+  std::map<SegmentId, Open> closed_; // until finished and synced
+  std::map<SegmentId, std::uint64_t> finished_;
+};
+
+}  // namespace atl
