@@ -235,6 +235,23 @@ TEST_CASE("sizes fall into few classes, each segment fits its own, and larger on
   }
 }
 
+TEST_CASE("the classes are those of the format") {
+  // Leaves a shard; by hand: powers of two below a sixteenth, then sixteenths rounded up, then the remainder's own.
+  const auto classes_of = [](std::uint8_t k) {
+    std::vector<std::uint32_t> classes;
+    for (std::uint64_t bytes = 1; bytes <= segment_bytes_max; bytes += leaf_bytes) {
+      const std::uint32_t leaves = ShardGeometry::of({k, 255}, bytes).leaves;
+      if (classes.empty() || classes.back() != leaves) classes.push_back(leaves);
+    }
+    return classes;
+  };
+  CHECK(classes_of(3) == std::vector<std::uint32_t>{1,   2,   4,   8,   16,  32,  43,  86,  128, 171, 214, 256,
+                                                    299, 341, 384, 427, 469, 512, 555, 597, 640, 682, 683});
+  CHECK(classes_of(20) ==
+        std::vector<std::uint32_t>{1, 2, 4, 7, 13, 20, 26, 32, 39, 45, 51, 58, 64, 71, 77, 83, 90, 96, 102, 103});
+  CHECK(classes_of(255) == std::vector<std::uint32_t>{1, 2, 3, 4, 5, 6, 7, 8, 9});
+}
+
 TEST_CASE("a full segment costs n/k and less than 0.3 percent, MACs and header included") {
   for (int k = 1; k <= 255; ++k) {
     const Redundancy redundancy{static_cast<std::uint8_t>(k), 255};
