@@ -252,7 +252,7 @@ struct MemoryDisk::State {
     return {};
   }
   static Verdict verdict(const Fault& fault, const std::string& path) {
-    return {fault.partly ? Extent::half : Extent::none, Error(fault.code, "an injected fault at " + path)};
+    return {fault.wholly ? Extent::all : fault.partly ? Extent::half : Extent::none, Error(fault.code, "an injected fault at " + path)};
   }
 
   bool is_directory(const std::string& path) const {

@@ -71,6 +71,7 @@ class MemoryDisk final : public Disk {
   struct Fault {
     Code code = Code::io;
     bool partly = false;  // a write leaves its first half, an allocation half its size; else nothing happens
+    bool wholly = false;  // the change happens, and yet the call fails
   };
   /// Asked before every call; replaces an earlier rule. An empty function ends the faults.
   void set_fault_rule(std::function<std::optional<Fault>(const Call&)> rule);

@@ -123,19 +123,44 @@ TEST_CASE("reserved space takes a batch although the disk is full") {
 }
 
 TEST_CASE("after a failed write the journal goes on, and the failed batch never appears once another stands") {
-  for (const bool partly : {false, true}) {
-    MemoryDisk disk;
-    REQUIRE(make(disk, small));
-    auto journal = std::move(*open(disk, small));
-    REQUIRE(journal->append(Bytes(10, 1), 1));
-    disk.fail_call(1, {Code::no_space, partly}, MemoryDisk::op_write);
-    CHECK_FALSE(journal->append(Bytes(1000, 2), 1));
-    CHECK(journal->last() == Lsn(1));
-    REQUIRE(journal->append(Bytes(20, 3), 1));
-    const auto batches = *read_all(**open(disk, small));
-    REQUIRE(batches.size() == 2);
-    CHECK(batches[1].body == Bytes(20, 3));
+  const MemoryDisk::Fault faults[] = {{Code::no_space}, {Code::no_space, true}, {Code::io, false, true}};
+  for (const auto& fault : faults) {
+    for (const std::size_t next : {20, 5000}) {  // in the same file and in a new one
+      MemoryDisk disk;
+      REQUIRE(make(disk, small));
+      auto journal = std::move(*open(disk, small));
+      REQUIRE(journal->append(Bytes(10, 1), 1));
+      disk.fail_call(1, fault, MemoryDisk::op_write);
+      CHECK_FALSE(journal->append(Bytes(1000, 2), 1));
+      CHECK(journal->last() == Lsn(1));
+      REQUIRE(journal->append(Bytes(next, 3), 1));
+      for (std::uint64_t seed = 0; seed < 8; ++seed) {
+        const auto after = disk.crash(seed);
+        auto reopened = open(*after, small);
+        if (!reopened) FAIL(reopened.error().what);
+        const auto batches = *read_all(**reopened);
+        REQUIRE(batches.size() == 2);
+        CHECK(batches[1].body == Bytes(next, 3));
+      }
+    }
   }
+}
+
+TEST_CASE("recovery leaves nothing of a torn batch behind") {
+  MemoryDisk disk;
+  REQUIRE(make(disk, small));
+  const std::string path = folder + "/00000000000000000001.log";
+  const auto clean_end = [&](MemoryDisk& on) {
+    return inspect_journal_file(on, path, volume(), key(), [](std::uint64_t, const JournalBatch&) {}).has_value();
+  };
+  auto journal = std::move(*open(disk, small));
+  REQUIRE(journal->append(Bytes(10, 1), 1));
+  disk.fail_call(1, {Code::io, true}, MemoryDisk::op_write);
+  CHECK_FALSE(journal->append(Bytes(3000, 2), 1));
+  CHECK_FALSE(clean_end(disk));
+  REQUIRE(open(disk, small));
+  CHECK(clean_end(disk));
+  CHECK(clean_end(*disk.crash(MemoryDisk::Unflushed::drop)));
 }
 
 TEST_CASE("after a failed flush the journal takes nothing more and says why") {
