@@ -3,8 +3,9 @@
 // A segment is an append-only run of frames, each a sealed extent with a small plain header (FORMAT.md, "Segment").
 // The store keeps bytes; which extents live, and where nodes hold them, is the index's business.
 //
-// A staged file holds all of its segment. A cached file may hold only some blocks of cache_block_bytes; which, is kept
-// in memory and in a side file written at close(); after a crash partial cached files are thrown away, whole ones kept.
+// A staged file (staging/ID.seg) holds all of its segment. A cached file is whole (cache/ID.seg) or holds only some
+// blocks of cache_block_bytes (cache/ID.part); which, is kept in memory and in a side file written at close(). After a
+// crash partial files are thrown away, whole ones kept.
 // Cached bytes are never trusted: every extent is opened (AEAD) by its reader.
 // Thread-safe. Handles stay readable after the file was removed or evicted.
 #pragma once
@@ -38,7 +39,8 @@ class SegmentFile {
   virtual bool holds(std::uint64_t offset, std::uint64_t length) const = 0;
   /// Reads a range that holds() — Code::io or corrupt otherwise.
   virtual Result<> read(std::uint64_t offset, MutableBytes out) = 0;
-  /// Writes at a reserved place of a staged segment. Code::no_space, io.
+  /// Writes at a reserved place of a staged segment: up to its capacity, once finished up to its size. Code::no_space,
+  /// io; invalid for a cached one.
   virtual Result<> write(std::uint64_t offset, ByteView in) = 0;
   /// Makes staged bytes durable. After a failure the segment refuses further writes (Code::io) and must be replaced.
   virtual Result<> sync() = 0;
@@ -60,8 +62,8 @@ void encode_frame_header(const FrameHeader& header, std::span<std::uint8_t, fram
 Result<FrameHeader> decode_frame_header(ByteView bytes);
 
 struct SegmentStoreUsage {
-  std::uint64_t staged_bytes = 0;
-  std::uint64_t cached_bytes = 0;
+  std::uint64_t staged_bytes = 0;  // as written so far; what is reserved beyond is not counted
+  std::uint64_t cached_bytes = 0;  // blocks held
 };
 
 class SegmentStore {
@@ -69,23 +71,30 @@ class SegmentStore {
   /// `staged` tells, from the index, which segments are not yet on nodes in full: their files must be kept. Files of
   /// segments for which it answers `unknown` are left over from a crash and are removed.
   enum class Standing { staged, cached, unknown };
-  /// Opens the directories `directory`/staging and `directory`/cache, creating them if absent.
+  /// Opens the directories `directory`/staging and `directory`/cache, creating them if absent. A staged file that was
+  /// being written when a crash came has its reserved size until finish() says the true one. Code::newer_format, and
+  /// Code::key for a staged file of another drive, naming it; nothing was removed then.
   static Result<std::unique_ptr<SegmentStore>> open(Disk& disk, const std::string& directory, const VolumeId& volume,
                                                     const std::function<Standing(SegmentId)>& standing);
   virtual ~SegmentStore() = default;
+  /// Writes down what the partial cached files hold. Handles stay readable; nothing is cached or created any more.
   virtual Result<> close() = 0;
 
-  /// A new, empty staged segment of at most `capacity` bytes, disk space reserved, name durable. Code::no_space.
+  /// A new staged segment of at most `capacity` bytes, its header written, disk space reserved, name durable.
+  /// Code::no_space, exists.
   virtual Result<std::shared_ptr<SegmentFile>> create(SegmentId id, std::uint64_t capacity) = 0;
-  /// No more appends: the size is fixed and unused reserved space is given back.
+  /// No more appends: the size is fixed, durably, and unused reserved space is given back. Code::corrupt if the file,
+  /// found by open(), is shorter.
   virtual Result<> finish(SegmentId id, std::uint64_t size) = 0;
-  /// The local file, whole or partial; nullptr if there is none. Marks it as used now.
+  /// The local file, whole or partial; nullptr if there is none. Marks it as used now. Should the disk refuse to open
+  /// it, the handle's operations say so.
   virtual std::shared_ptr<SegmentFile> find(SegmentId id) = 0;
   /// The cached file of a segment of `size` bytes that nodes hold, created empty if absent.
   virtual Result<std::shared_ptr<SegmentFile>> find_or_create_cached(SegmentId id, std::uint64_t size) = 0;
-  /// A staged segment is on nodes in full: from now on it is cache and may be evicted.
+  /// A staged segment is on nodes in full: from now on it is cache and may be evicted. Not durable, and need not be:
+  /// the next open() puts each file where `standing` says. Code::not_found if there is no local file.
   virtual Result<> mark_cached(SegmentId id) = 0;
-  /// The segment is dead, or its cached copy unwanted.
+  /// The segment is dead, or its cached copy unwanted. Code::not_found if there is no local file.
   virtual Result<> remove(SegmentId id) = 0;
   /// Evicts least recently used cached files until at most `limit` cached bytes remain. Returns bytes given back.
   virtual std::uint64_t shrink_cache(std::uint64_t limit) = 0;
@@ -93,7 +102,8 @@ class SegmentStore {
 };
 
 /// Walks the frames of a segment file for `atoll inspect` and check: offset of the frame, its header. Ends quietly at
-/// the first place that holds no frame.
+/// the first place that holds neither a frame nor zeros (what was blanked). Code::corrupt or newer_format if the file's
+/// own header says so.
 Result<> inspect_segment_file(Disk& disk, const std::string& path,
                               const std::function<void(std::uint64_t offset, const FrameHeader&)>& visit);
 

@@ -17,7 +17,7 @@
 
 namespace atl {
 
-class MemoryDisk final : public Disk {
+class MemoryDisk : public Disk {
  public:
   static constexpr std::size_t sector_bytes = 512;
 
