@@ -1,3 +1,4 @@
+#include <sodium.h>
 #include <catch2/catch.hpp>
 
 #include <thread>
@@ -311,6 +312,14 @@ TEST_CASE("staged segments of another drive or a newer version are refused by na
     CHECK(changed.snapshot() == before);
   };
   refused(disk, SeededRandom(99).id<VolumeId>(), Code::key);
+  auto header = disk.content(path);
+  header.resize(segment_header_bytes);
+  header[8] = 2;  // the version; the hash behind it is made to fit
+  std::array<std::uint8_t, 32> hash{};
+  crypto_generichash(hash.data(), hash.size(), header.data(), 56, nullptr, 0);
+  std::copy_n(hash.begin(), 8, header.begin() + 56);
+  disk.damage(path, 0, header);
+  refused(disk, volume, Code::newer_format);
 }
 
 TEST_CASE("thousands of segments need only a bounded number of open files, and each still reads") {
