@@ -21,26 +21,24 @@ void DirtyFiles::put(InodeNumber inode, std::uint64_t offset, ByteView in, const
 }
 
 void DirtyFiles::put_in_block(Ranges& ranges, std::uint64_t offset, ByteView in) {
-  auto after = ranges.upper_bound(offset);
-  if (after != ranges.begin()) {
-    auto before = std::prev(after);
-    const std::uint64_t before_end = before->first + before->second.size();
-    if (offset + in.size() <= before_end) {  // within one range: overwrite in place
-      std::memcpy(before->second.data() + (offset - before->first), in.data(), in.size());
-      return;
-    }
-    const bool same_block = before->first / extent_bytes_max == offset / extent_bytes_max;
-    if (offset <= before_end && same_block) {  // continues it
-      cut_in(ranges, offset, offset + in.size());
-      Bytes& bytes = before->second;
-      bytes.insert(bytes.end(), in.begin(), in.end());
-      bytes_ += in.size();
-      return;
-    }
+  const auto before = [&ranges](std::uint64_t at) {
+    const auto after = ranges.upper_bound(at);
+    return after == ranges.begin() ? ranges.end() : std::prev(after);
+  };
+  if (const auto around = before(offset); around != ranges.end() && offset + in.size() <= around->first + around->second.size()) {
+    std::memcpy(around->second.data() + (offset - around->first), in.data(), in.size());
+    return;
   }
   cut_in(ranges, offset, offset + in.size());
-  ranges.emplace(offset, Bytes(in.begin(), in.end()));
   bytes_ += in.size();
+  const auto left = before(offset);
+  const bool continues = left != ranges.end() && left->first + left->second.size() == offset &&
+                         left->first / extent_bytes_max == offset / extent_bytes_max;
+  if (continues) {
+    left->second.insert(left->second.end(), in.begin(), in.end());
+  } else {
+    ranges.emplace(offset, Bytes(in.begin(), in.end()));
+  }
 }
 
 void DirtyFiles::cut_in(Ranges& ranges, std::uint64_t offset, std::uint64_t end) {
