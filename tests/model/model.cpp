@@ -5,7 +5,7 @@
 //
 // What each operation returned must be equal, and every --check-every operations the whole trees. With --hook, every
 // --hook-every operations all handles are closed and `COMMAND remount`, `COMMAND drop` or `COMMAND kill` is run (by
-// turns); the trees must be equal afterwards (the file system is synced before a kill).
+// turns); the trees must be equal afterwards (before a kill an fsync of the folder makes what came before it durable).
 // A failing program is shrunk by delta debugging, each try in folders and a process of its own, and left as a file of
 // one operation a line, for --replay. Exit 0: equal; 1: not; 2: wrong usage.
 #include <fcntl.h>
@@ -63,7 +63,7 @@ std::string run_program(const Settings& settings, const std::vector<Operation>& 
         plain.close_all();
         if (op.kind == "kill") {
           int fd = ::open(settings.directory.c_str(), O_RDONLY | O_DIRECTORY);
-          if (fd < 0 || ::syncfs(fd) != 0) problem = "    the file system cannot be synced\n";
+          if (fd < 0 || ::fsync(fd) != 0) problem = "    the folder cannot be flushed\n";
           if (fd >= 0) ::close(fd);
         }
         if (problem.empty() && ::system((settings.hook + " " + op.kind).c_str()) != 0) problem = "    the hook failed: " + op.kind + "\n";

@@ -31,8 +31,9 @@ struct Operation {
   std::uint64_t offset = 0, length = 0, seed = 0;
 
   bool writes_data() const { return kind == append || kind == append_synchronously || kind == overwrite; }
-  /// Whether its success means that all up to it is durable.
-  bool flushes() const { return kind >= fsync_file || kind == append_synchronously; }
+  /// Whether its success means that all up to it is durable. Not so syncfs: the kernel writes back for it, but tells an
+  /// ordinary FUSE file system nothing.
+  bool flushes() const { return (kind >= fsync_file && kind <= fsync_directory) || kind == append_synchronously; }
 };
 
 /// The n-th operation, from the seed and the tree before it.
