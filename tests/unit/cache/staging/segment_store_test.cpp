@@ -1,6 +1,10 @@
 #include <sodium.h>
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <map>
 #include <thread>
 
 #include "cache/staging/segment_format.h"
