@@ -70,7 +70,7 @@ class Decoder {
   std::uint64_t u64() { return fixed<std::uint64_t>(); }
   std::uint64_t varint() {
     std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
+    for (unsigned shift = 0; ok_ && shift < 64; shift += 7) {
       if (at_ >= in_.size()) break;
       const std::uint8_t byte = in_[at_++];
       if (shift == 63 && byte > 1) break;

@@ -30,7 +30,7 @@ struct Sleep {
 
 }  // namespace
 
-asio::awaitable<void> sleep_for(Loop& loop, Duration delay) {
+asio::awaitable<void> pause_for(Loop& loop, Duration delay) {
   auto initiate = [&loop, delay](auto handler) {
     using Handler = decltype(handler);
     auto slot = asio::get_associated_cancellation_slot(handler);

@@ -32,6 +32,6 @@ class Loop {
 
 /// Waits in a coroutine that runs on the loop. Ends early when the coroutine is cancelled, which then throws as Asio's
 /// coroutines do. `loop` outlives it.
-asio::awaitable<void> sleep_for(Loop& loop, Duration delay);
+asio::awaitable<void> pause_for(Loop& loop, Duration delay);
 
 }  // namespace atl

@@ -9,16 +9,22 @@ namespace {
 
 constexpr std::uint64_t reserve_bytes_max = 16 << 20;  // left free on a node's disk, for its file system's own needs
 
-std::string hex_byte(std::uint8_t byte) { return to_hex(ByteView(&byte, 1)); }
+/// The value of a lower-case hexadecimal digit; -1 for anything else.
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 
-bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
-
-std::string fan_out(std::string_view name) {
-  if (name.size() >= 2 && is_hex(name[name.size() - 1]) && is_hex(name[name.size() - 2]))
-    return std::string(name.substr(name.size() - 2));
+/// Which of the 256 directories holds a name.
+std::uint8_t shelf_of(std::string_view name) {
+  if (name.size() >= 2) {
+    const int high = digit(name[name.size() - 2]);
+    const int low = digit(name[name.size() - 1]);
+    if (high >= 0 && low >= 0) return static_cast<std::uint8_t>(high * 16 + low);
+  }
   std::uint32_t hash = 2166136261u;  // FNV-1a, 32 bits
   for (const char c : name) hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619u;
-  return hex_byte(static_cast<std::uint8_t>(hash));
+  return static_cast<std::uint8_t>(hash);
 }
 
 tl::unexpected<Error> bad_name(const std::string& name) {
@@ -30,8 +36,16 @@ tl::unexpected<Error> bad_name(const std::string& name) {
 DirStore::DirStore(std::shared_ptr<Disk> disk, std::string folder, NodeId id, std::uint64_t instance)
     : disk_(std::move(disk)), folder_(std::move(folder)), id_(id), instance_(instance) {}
 
-std::string DirStore::object_path(const std::string& name) const {
-  return folder_ + "/objects/" + fan_out(name) + "/" + name;
+std::string DirStore::directory_of(const std::string& name) const {
+  const std::uint8_t shelf = shelf_of(name);
+  return folder_ + "/objects/" + to_hex(ByteView(&shelf, 1));
+}
+
+std::string DirStore::object_path(const std::string& name) const { return directory_of(name) + "/" + name; }
+
+std::uint64_t DirStore::size_of(const std::string& path) {
+  auto file = disk_->open(path, OpenMode::read);
+  return file ? (*file)->size().value_or(0) : 0;
 }
 
 Result<> DirStore::verify_identity() {
@@ -95,7 +109,7 @@ Result<> DirStore::ensure_room(std::uint64_t size) {
 }
 
 Result<> DirStore::ensure_directory_of(const std::string& name) {
-  const std::string directory = folder_ + "/objects/" + fan_out(name);
+  const std::string directory = directory_of(name);
   auto there = disk_->exists(directory);
   if (!there) return fail(there.error());
   if (*there) return {};
@@ -127,19 +141,24 @@ Result<> DirStore::compare(const std::string& name, const ObjectBody& body) {
     offset += piece.size();
   }
   // Whoever wrote it may not have come to this yet.
-  return disk_->sync_directory(folder_ + "/objects/" + fan_out(name));
+  return disk_->sync_directory(directory_of(name));
 }
 
 Result<> DirStore::place(const std::string& incoming, const std::string& name, const ObjectBody& body) {
   if (auto done = ensure_directory_of(name); !done) return done;
-  auto placed = disk_->rename_new(incoming, object_path(name));
+  Result<> placed;
+  {
+    Shelf& shelf = shelves_[shelf_of(name)];
+    const std::lock_guard lock(shelf.mutex);
+    placed = disk_->rename_new(incoming, object_path(name));
+    if (placed && shelf.counted) used_bytes_ += static_cast<std::int64_t>(body.size());
+  }
   if (!placed && placed.error().code == Code::exists) {
     (void)disk_->remove(incoming);
     return compare(name, body);
   }
   if (!placed) return placed;
-  used_bytes_ += static_cast<std::int64_t>(body.size());
-  return disk_->sync_directory(folder_ + "/objects/" + fan_out(name));
+  return disk_->sync_directory(directory_of(name));
 }
 
 Result<> DirStore::put(const std::string& name, const ObjectBody& body) {
@@ -215,6 +234,16 @@ Result<std::vector<std::string>> DirStore::list(const std::string& prefix, const
   return names;
 }
 
+Result<> DirStore::remove_object(const std::string& name) {
+  const std::string path = object_path(name);
+  Shelf& shelf = shelves_[shelf_of(name)];
+  const std::lock_guard lock(shelf.mutex);
+  const std::uint64_t size = shelf.counted ? size_of(path) : 0;
+  auto removed = disk_->remove(path);
+  if (removed) used_bytes_ -= static_cast<std::int64_t>(size);
+  return removed;
+}
+
 Result<std::size_t> DirStore::remove(const std::vector<std::string>& names) {
   if (auto done = verify_identity(); !done) return fail(done.error());
   std::set<std::string> touched;
@@ -225,13 +254,9 @@ Result<std::size_t> DirStore::remove(const std::vector<std::string>& names) {
       error = bad_name(name).value();
       break;
     }
-    const std::string path = object_path(name);
-    std::uint64_t size = 0;
-    if (auto file = disk_->open(path, OpenMode::read)) size = (*file)->size().value_or(0);
-    auto removed = disk_->remove(path);
+    auto removed = remove_object(name);
     if (removed) {
-      used_bytes_ -= static_cast<std::int64_t>(size);
-      touched.insert(folder_ + "/objects/" + fan_out(name));
+      touched.insert(directory_of(name));
     } else if (removed.error().code != Code::not_found) {
       error = removed.error();
       break;
@@ -262,15 +287,16 @@ Result<NodeUsage> DirStore::usage() {
 }
 
 void DirStore::count_used() {
-  const auto directories = disk_->list(folder_ + "/objects");
-  if (!directories) return;
-  for (const std::string& directory : *directories) {
-    const auto names = disk_->list(folder_ + "/objects/" + directory);
-    if (!names) continue;
-    for (const std::string& name : *names) {
-      auto file = disk_->open(folder_ + "/objects/" + directory + "/" + name, OpenMode::read);
-      if (file) used_bytes_ += static_cast<std::int64_t>((*file)->size().value_or(0));
+  for (std::size_t i = 0; i < shelves_.size(); ++i) {
+    const auto byte = static_cast<std::uint8_t>(i);
+    const std::string directory = folder_ + "/objects/" + to_hex(ByteView(&byte, 1));
+    Shelf& shelf = shelves_[i];
+    const std::lock_guard lock(shelf.mutex);
+    if (shelf.counted) continue;
+    if (const auto names = disk_->list(directory)) {
+      for (const std::string& name : *names) used_bytes_ += static_cast<std::int64_t>(size_of(directory + "/" + name));
     }
+    shelf.counted = true;
   }
 }
 

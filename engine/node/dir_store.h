@@ -14,6 +14,7 @@
 // Thread-safe. Errors as Node states them. Paths are not held open, so that a disk can be unmounted at any time.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -42,7 +43,8 @@ class DirStore {
                                         MonotonicTime now);
   Result<std::size_t> remove(const std::vector<std::string>& names);
   Result<NodeUsage> usage();
-  /// Counts the bytes of all objects, which usage() then keeps up to date. Takes long with many objects.
+  /// Counts the bytes of all objects, once; usage() says zero before, and is kept up to date after. Takes long with many
+  /// objects; others may store and remove meanwhile.
   void count_used();
 
  private:
@@ -51,7 +53,10 @@ class DirStore {
   Result<> prepare();
   /// What a failed file call means, given whether the folder still is this node.
   tl::unexpected<Error> explain(Error error);
+  std::string directory_of(const std::string& name) const;
   std::string object_path(const std::string& name) const;
+  Result<> remove_object(const std::string& name);
+  std::uint64_t size_of(const std::string& path);
   Result<> ensure_room(std::uint64_t size);
   Result<> ensure_directory_of(const std::string& name);
   Result<> write_incoming(const std::string& path, const ObjectBody& body);
@@ -64,6 +69,13 @@ class DirStore {
   const std::uint64_t instance_;
   std::atomic<std::uint64_t> incoming_count_{0};
   std::atomic<std::int64_t> used_bytes_{0};
+
+  /// One of the directories below objects/. A name appears or goes under its mutex, together with its count.
+  struct Shelf {
+    std::mutex mutex;
+    bool counted = false;
+  };
+  std::array<Shelf, 256> shelves_;
 
   std::mutex mutex_;  // guards the rest
   std::optional<MonotonicTime> identity_seen_;

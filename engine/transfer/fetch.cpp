@@ -191,14 +191,30 @@ void Fetch::ask_absent() {
   }
 }
 
-void Fetch::arm_hedge() {
-  Duration longest = parts_.options.hedge_after_min;
-  for (const Source& source : sources_) {
-    if (source.progress == Progress::running)
-      longest = std::max(longest, parts_.health.read_latency(*source.node, 95));
+Duration Fetch::hedge_delay() const {
+  const Duration least = parts_.options.hedge_after_min;
+  Duration patience = least;
+  std::vector<Duration> others;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    const Source& source = sources_[i];
+    if (source.progress == Progress::running) {
+      const Duration usual = parts_.health.read_latency(*source.node, 95);
+      patience = std::max(patience, usual + usual / 4);
+    } else if (source.progress == Progress::idle && reachable(source)) {
+      others.push_back(parts_.health.read_latency(*source.node, 50));
+    }
   }
-  longest = std::max(parts_.options.hedge_after_min, std::min(longest, hedge_after_max));
-  hedge_timer_ = parts_.loop.after(longest, [this, self = shared_from_this()] {
+  // A node that is always slow must not be waited for when enough others are always quick.
+  if (const std::size_t need = request_.need; !wide_ && need > 0 && others.size() >= need) {
+    std::nth_element(others.begin(), others.begin() + static_cast<std::ptrdiff_t>(need - 1), others.end());
+    const Duration others_take = others[need - 1];
+    if (others_take > Duration::zero()) patience = std::min(patience, least + 3 * others_take);
+  }
+  return std::min(patience, std::max(least, hedge_after_max));
+}
+
+void Fetch::arm_hedge() {
+  hedge_timer_ = parts_.loop.after(hedge_delay(), [this, self = shared_from_this()] {
     hedge_timer_ = 0;
     if (!finished_) hedge();
   });

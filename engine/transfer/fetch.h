@@ -1,5 +1,6 @@
 // Reads a range of a segment's shards: first the shard whose bytes are wanted, alone; when that fails or lags, enough
-// others to decode from. Lagging is judged by the node's own recent latencies. The first answers that verify win.
+// others to decode from. The first answers that verify win. A node lags when it takes longer than it almost always does
+// (its 95th percentile and a quarter), or several times what the others would; never sooner than hedge_after_min.
 //
 // Absent nodes are passed over at once; only when nothing else can suffice are they asked, under a short time limit:
 // what the engine knows of them may be some seconds old.
@@ -44,6 +45,7 @@ class Fetch final : public RunningTransfer {
   std::size_t count_running() const;
   void ask_absent();
   void arm_hedge();
+  Duration hedge_delay() const;
   void hedge();
   Error why_too_few() const;
   void finish(Result<Answers> result);

@@ -114,6 +114,9 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
 
   void abandon() {
     abandoned_ = true;
+    // What was cut short took at least so long; only where that alone shows the node to be slow is it worth knowing.
+    const Duration elapsed = parts_.loop.now() - started_;
+    if (plan_.kind != CallKind::write && elapsed > HealthTable::slow_after) parts_.health.read_took(plan_.node, elapsed);
     parts_.slots.abandon(plan_.kind);
     signal_.emit(asio::cancellation_type::terminal);
   }
