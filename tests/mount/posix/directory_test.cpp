@@ -57,7 +57,8 @@ TEST_CASE("A directory of many entries is listed while it changes, nothing skipp
     if (names.empty()) break;
     for (const std::string& name : names) ++seen[name];
     // Some of what was just listed and some far away goes; new ones come; kept ones change in other ways.
-    for (int step = 0; step < 3; ++step) {
+    // New entries may be shown, and a lister that made some for each that it saw would never end.
+    for (int step = 0; step < (made < total / 10 ? 3 : 0); ++step) {
       int victim = (round * 37 + step * 7919) * 5 % total / 5 * 5;
       removed += unlink(("many/go-" + std::to_string(victim)).c_str()) == 0;
       made += make("many/come-" + std::to_string(round) + "-" + std::to_string(step)) == 0;
