@@ -84,8 +84,8 @@ Result<> Committer::write_frames(const Cut& cut) {
     }
     const std::size_t at = buffer.size();
     buffer.resize(at + frame_bytes(frame.place.plain_bytes));
-    encode_frame_header({frame.extent, frame.place.plain_bytes, epoch.value},
-                        std::span<std::uint8_t, frame_header_bytes>(buffer.data() + at, frame_header_bytes));
+    core_.frames->seal({frame.extent, frame.place.plain_bytes, epoch.value},
+                       std::span<std::uint8_t, frame_header_bytes>(buffer.data() + at, frame_header_bytes));
     sealer.seal({core_.keyring.volume(), epoch, frame.extent, frame.place.plain_bytes}, *frame.plain,
                 MutableBytes(buffer).subspan(at + frame_header_bytes, frame.place.plain_bytes + seal_overhead_bytes));
     core_.writer->written(frame.place);

@@ -23,6 +23,7 @@
 #include "cache/journal/journal.h"
 #include "cache/journal/record.h"
 #include "cache/sealing/extent_sealer.h"
+#include "cache/sealing/frame_cipher.h"
 #include "cache/staging/segment_store.h"
 
 namespace atl {
@@ -63,6 +64,7 @@ struct DriveCore {
   std::unique_ptr<Journal> journal;  // guarded by the Committer's lock
   std::unique_ptr<SegmentStore> segments;
   std::unique_ptr<SegmentWriter> writer;
+  std::unique_ptr<FrameCipher> frames;
   std::atomic<Engine*> engine{nullptr};
   Waiters changed;
   DriveCounters counters;

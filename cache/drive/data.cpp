@@ -160,7 +160,7 @@ Result<> DriveImpl::write_extents(InodeNumber inode, std::uint64_t offset, ByteV
       const ExtentId extent(core_->next_extent++);
       extents.push_back(extent);
       const MutableBytes frame = MutableBytes(buffer).subspan(i * frame_bytes(extent_bytes_max), frame_bytes(extent_bytes_max));
-      encode_frame_header({extent, extent_bytes_max, epoch.value}, frame.first<frame_header_bytes>());
+      core_->frames->seal({extent, extent_bytes_max, epoch.value}, frame.first<frame_header_bytes>());
       sealer.seal({core_->keyring.volume(), epoch, extent, extent_bytes_max}, in.subspan(i * extent_bytes_max, extent_bytes_max),
                   frame.subspan(frame_header_bytes, extent_bytes_max + seal_overhead_bytes));
       const bool last_of_run = i + 1 == places->size() || (*places)[i + 1].file != (*places)[begin].file;

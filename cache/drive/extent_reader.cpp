@@ -38,7 +38,7 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
   Bytes& frame = frame_out != nullptr ? *frame_out : scratch;
   frame.resize(frame_bytes(row.length));
   const auto open = [&]() -> Result<> {
-    auto header = decode_frame_header(ByteView(frame).first(frame_header_bytes));
+    auto header = core_.frames->open(ByteView(frame).first(frame_header_bytes));
     if (!header) return fail(header.error());
     if (header->extent != extent || header->plain_bytes != row.length || header->epoch != row.epoch.value) {
       return fail(Code::corrupt, "another extent stands at the place of extent " + std::to_string(extent.value));

@@ -6,7 +6,7 @@ std::vector<LiveFrame> find_live_frames(DriveCore& core, SegmentId segment, Byte
   std::vector<LiveFrame> live;
   std::uint64_t at = segment_header_bytes;
   while (at + frame_header_bytes <= bytes.size()) {
-    const auto header = decode_frame_header(bytes.subspan(at, frame_header_bytes));
+    const auto header = core.frames->open(bytes.subspan(at, frame_header_bytes));
     if (!header || at + frame_bytes(header->plain_bytes) > bytes.size()) {
       at += 8;
       continue;

@@ -98,8 +98,11 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
   if (!name_key) return fail(name_key.error());
   const auto macs = std::make_shared<const LeafMacs>(*mac_key, core_.keyring.volume(), row.attempt);
   const Redundancy redundancy{row.k, row.n};
-  const ShardGeometry geometry = ShardGeometry::of(redundancy, row.bytes);
-  const std::vector<ShardGeometry::Run> runs = geometry.cover(begin, end - begin);
+  const ShardGeometry geometry = ShardGeometry::of(redundancy, row.shipped_bytes());
+  // Nodes hold the segment without its local header; where a range touches that, zeros stand for it.
+  const std::uint64_t shipped_begin = std::max<std::uint64_t>(begin, segment_header_bytes) - segment_header_bytes;
+  const std::uint64_t shipped_end = end - segment_header_bytes;
+  const std::vector<ShardGeometry::Run> runs = geometry.cover(shipped_begin, shipped_end - shipped_begin);
 
   const auto answers = std::make_shared<Answers>();
   answers->runs.resize(runs.size());
@@ -163,9 +166,9 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
       core_.counters.rebuilt_leaves += run.leaf_count;
     }
     // The run's leaves may begin before and end behind what was asked.
-    const std::uint64_t from = std::max(begin, run.segment_offset);
-    const std::uint64_t to = std::min(end, run.segment_offset + leaves.size());
-    if (from < to) std::memcpy(bytes.data() + (from - begin), leaves.data() + (from - run.segment_offset), to - from);
+    const std::uint64_t from = std::max(shipped_begin, run.segment_offset);
+    const std::uint64_t to = std::min(shipped_end, run.segment_offset + leaves.size());
+    if (from < to) std::memcpy(bytes.data() + (from + segment_header_bytes - begin), leaves.data() + (from - run.segment_offset), to - from);
   }
   return bytes;
 }

@@ -271,7 +271,8 @@ Result<> Shipper::begin(SegmentId segment) {
     if (auto r = content->file->read(0, content->copy); !r) return r;
     bytes = content->copy;
   }
-  const ShardGeometry geometry = ShardGeometry::of({row.k, row.n}, row.bytes);
+  bytes = bytes.subspan(segment_header_bytes);
+  const ShardGeometry geometry = ShardGeometry::of({row.k, row.n}, row.shipped_bytes());
   content->encoded = std::make_unique<EncodedSegment>(geometry, bytes, LeafMacs(*mac_key, core_.keyring.volume(), row.attempt));
 
   auto upload = std::make_shared<Upload>();

@@ -28,11 +28,11 @@ Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<Atte
   Tally t;
   for (const auto& [id, row] : segments) {
     if (row.live_extents == 0) {
-      t.garbage_bytes += object_bytes(row.bytes, row.k, row.n, row.placed.size());
+      t.garbage_bytes += object_bytes(row.bytes - segment_header_bytes, row.k, row.n, row.placed.size());
       continue;
     }
     t.any_segment = true;
-    t.stored_bytes += object_bytes(row.bytes, row.k, row.n, row.placed.size());
+    t.stored_bytes += object_bytes(row.bytes - segment_header_bytes, row.k, row.n, row.placed.size());
     Protection protection = Protection::none;
     if (row.has_attempt && row.placed.size() >= row.n) {
       protection = Protection::full;
@@ -50,7 +50,7 @@ Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<Atte
     const auto present = std::count_if(row.placed.begin(), row.placed.end(), [&](const ShardHome& home) { return !lost.contains(home.node); });
     t.margin = std::min(t.margin, static_cast<int>(present) - static_cast<int>(row.k));
   }
-  for (const auto& [attempt, row] : garbage) t.garbage_bytes += object_bytes(row.bytes, row.k, row.n, row.placed.size());
+  for (const auto& [attempt, row] : garbage) t.garbage_bytes += object_bytes(row.bytes - segment_header_bytes, row.k, row.n, row.placed.size());
   return t;
 }
 

@@ -54,10 +54,6 @@ Result<Row> checked(const Decoder& in, Row row, const char* what) {
 
 }  // namespace
 
-std::uint64_t frame_bytes(std::uint32_t plain_bytes) {
-  return (std::uint64_t{frame_header_bytes} + plain_bytes + seal_overhead_bytes + 7) / 8 * 8;
-}
-
 void InodeRow::encode(Bytes& bytes) const {
   Encoder out(bytes);
   out.varint(mode);
@@ -175,6 +171,8 @@ Result<ExtentRow> ExtentRow::decode(ByteView bytes) {
   if (row.length == 0 || row.length > extent_bytes_max) in.reject();
   return checked(in, row, "extent");
 }
+
+std::uint64_t SegmentRow::shipped_bytes() const { return bytes - segment_header_bytes; }
 
 void SegmentRow::encode(Bytes& out_bytes) const {
   Encoder out(out_bytes);

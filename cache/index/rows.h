@@ -101,9 +101,6 @@ struct ExtentRow {
   std::size_t weight() const { return sizeof *this; }
 };
 
-/// Bytes that an extent occupies in a segment: header, nonce, ciphertext, tag, and zeros up to a multiple of 8.
-std::uint64_t frame_bytes(std::uint32_t plain_bytes);
-
 struct SegmentRow {
   std::uint64_t bytes = 0;       // header and all frames
   std::uint64_t live_bytes = 0;  // frames of referenced extents
@@ -117,6 +114,8 @@ struct SegmentRow {
   std::uint8_t n = 0;
   std::vector<ShardHome> placed;  // sorted
 
+  /// What nodes hold of it: the frames, not the local file's header.
+  std::uint64_t shipped_bytes() const;
   bool full() const { return has_attempt && placed.size() == n; }
   void encode(Bytes& out) const;
   static Result<SegmentRow> decode(ByteView in);

@@ -48,6 +48,7 @@ enum class KeyPurpose : std::uint64_t {
   signing = 5,      // Ed25519 seed of heads
   node_account = 6,
   commitment = 7,  // published hash that pins the key before anything is opened with it
+  frame_header = 8,
 };
 
 class Keyring {

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cassert>
-#include <optional>
-#include <utility>
 
+#include "cache/erasure/shard_codec.h"
 #include "cache/sealing/extent_sealer.h"
 #include "engine/base/codec.h"
 
@@ -102,58 +101,32 @@ Result<FrameHeader> decode_frame_header(ByteView bytes) {
   return header;
 }
 
-namespace {
-
-using FoundFrame = std::pair<std::uint64_t, FrameHeader>;
-
-std::uint64_t frame_bytes_of(const FrameHeader& header) {
-  return std::uint64_t{frame_header_bytes} + header.plain_bytes + seal_overhead_bytes;
+std::uint64_t frame_bytes(std::uint32_t plain_bytes) {
+  return (std::uint64_t{frame_header_bytes} + plain_bytes + seal_overhead_bytes + 7) / 8 * 8;
 }
-
-/// The frame at `offset`, or behind the zeros that begin there; absent if something else stands there.
-Result<std::optional<FoundFrame>> frame_at_or_after(File& file, std::uint64_t offset, std::uint64_t size) {
-  constexpr std::size_t window_bytes = 64 * 1024;
-  Bytes window(window_bytes);
-  const std::optional<FoundFrame> none;
-  while (offset < size) {
-    auto count = file.read(offset, window);
-    if (!count) return fail(count.error());
-    const auto begin = window.begin(), end = begin + static_cast<std::ptrdiff_t>(*count);
-    const auto zeros = static_cast<std::size_t>(std::find_if(begin, end, [](auto byte) { return byte != 0; }) - begin);
-    if (zeros + frame_header_bytes > *count) {
-      if (zeros <= sizeof(std::uint64_t)) return none;  // too short for a frame
-      offset += zeros - sizeof(std::uint64_t);          // an extent id may begin with zeros
-      continue;
-    }
-    const std::size_t first = zeros - std::min(zeros, sizeof(std::uint64_t) - 1);
-    for (std::size_t at = first; at <= zeros; ++at) {
-      const auto header = decode_frame_header(ByteView(window).subspan(at, frame_header_bytes));
-      if (header && offset + at + frame_bytes_of(*header) <= size)
-        return std::optional<FoundFrame>(FoundFrame(offset + at, *header));
-    }
-    return none;
-  }
-  return none;
-}
-
-}  // namespace
 
 Result<> inspect_segment_file(Disk& disk, const std::string& path,
+                              const std::function<Result<FrameHeader>(ByteView)>& open,
                               const std::function<void(std::uint64_t offset, const FrameHeader&)>& visit) {
   auto file = disk.open(path, OpenMode::read);
   if (!file) return fail(file.error());
-  Bytes bytes(segment_header_bytes);
-  auto count = (*file)->read(0, bytes);
-  if (!count) return fail(count.error());
-  if (auto header = decode_segment_header(ByteView(bytes).first(*count), path); !header) return fail(header.error());
   auto size = (*file)->size();
   if (!size) return fail(size.error());
-  for (std::uint64_t offset = segment_header_bytes; offset < *size;) {
-    auto frame = frame_at_or_after(**file, offset, *size);
-    if (!frame) return fail(frame.error());
-    if (!*frame) break;
-    visit((*frame)->first, (*frame)->second);
-    offset = (*frame)->first + frame_bytes_of((*frame)->second);
+  if (*size > segment_bytes_max) return fail(Code::corrupt, path + " is longer than a segment can be");
+  Bytes bytes(*size);
+  auto count = (*file)->read(0, bytes);
+  if (!count) return fail(count.error());
+  bytes.resize(*count);
+  auto header = decode_segment_header(ByteView(bytes).first(std::min<std::size_t>(bytes.size(), segment_header_bytes)), path);
+  if (!header) return fail(header.error());
+  for (std::uint64_t at = segment_header_bytes; at + frame_header_bytes <= bytes.size();) {
+    const auto frame = open(ByteView(bytes).subspan(at, frame_header_bytes));
+    if (frame && at + frame_bytes(frame->plain_bytes) <= bytes.size()) {
+      visit(at, *frame);
+      at += frame_bytes(frame->plain_bytes);
+    } else {
+      at += 8;
+    }
   }
   return {};
 }

@@ -61,6 +61,9 @@ struct FrameHeader {
 void encode_frame_header(const FrameHeader& header, std::span<std::uint8_t, frame_header_bytes> out);
 Result<FrameHeader> decode_frame_header(ByteView bytes);
 
+/// Bytes that an extent occupies in a segment: header, nonce, ciphertext, tag, and zeros up to a multiple of 8.
+std::uint64_t frame_bytes(std::uint32_t plain_bytes);
+
 struct SegmentStoreUsage {
   std::uint64_t staged_bytes = 0;  // as written so far; what is reserved beyond is not counted
   std::uint64_t cached_bytes = 0;  // blocks held
@@ -101,10 +104,11 @@ class SegmentStore {
   virtual SegmentStoreUsage usage() const = 0;
 };
 
-/// Walks the frames of a segment file for `atoll inspect` and check: offset of the frame, its header. Ends quietly at
-/// the first place that holds neither a frame nor zeros (what was blanked). Code::corrupt or newer_format if the file's
-/// own header says so.
+/// Walks the frames of a segment file for `atoll inspect` and check: offset of the frame, its header. `open` decodes a
+/// header from the 16 bytes on disk (FrameCipher). Steps over what holds no frame: blanked or never written places.
+/// Code::corrupt or newer_format if the file's own header says so.
 Result<> inspect_segment_file(Disk& disk, const std::string& path,
+                              const std::function<Result<FrameHeader>(ByteView)>& open,
                               const std::function<void(std::uint64_t offset, const FrameHeader&)>& visit);
 
 }  // namespace atl

@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "cache/sealing/extent_sealer.h"
+#include "cache/staging/segment_store.h"
 #include "tests/support/drive_fixture.h"
 
 using namespace atl;
@@ -206,6 +208,26 @@ TEST_CASE("what is deleted before it is shipped never leaves the machine") {
   f.drive->forget(file.inode, 1);
   f.sync_full();
   CHECK(f.engine.stored_bytes() == 0);
+}
+
+TEST_CASE("nodes see no header of a segment or frame, and no byte of content") {
+  DriveFixture f;
+  const Attributes file = f.make_file(root_inode, "file");
+  f.write(file.inode, 0, Bytes(300'000, 0x41));
+  f.sync_full();
+  const std::string volume(as_text(f.keyring.volume().view()));
+  for (const auto& node : f.engine.all()) {
+    REQUIRE(node.objects.size() == 1);
+    const std::string_view body = as_text(node.objects.begin()->second);
+    CHECK(body.find("AAAA") == std::string_view::npos);
+    CHECK(body.find("ATLSEGMT") == std::string_view::npos);
+    CHECK(body.find(volume) == std::string_view::npos);
+  }
+  // A frame header says its extent id and length in the clear only on this computer, to holders of the key.
+  Bytes plain(frame_header_bytes);
+  encode_frame_header({ExtentId(1), extent_bytes_max, 1}, std::span<std::uint8_t, frame_header_bytes>(plain.data(), frame_header_bytes));
+  for (const auto& node : f.engine.all())
+    CHECK(as_text(node.objects.begin()->second).find(as_text(ByteView(plain).first(12))) == std::string_view::npos);
 }
 
 TEST_CASE("overwriting a file many times leaves about one copy of it on the nodes") {

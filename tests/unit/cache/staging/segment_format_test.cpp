@@ -78,7 +78,7 @@ TEST_CASE("inspecting a segment shows every frame, also behind blanked ones, and
   for (std::uint64_t i = 0; i < 60; ++i) {
     const ExtentId extent(i % 3 == 0 ? (i + 1) << 16 : i + 1);  // some ids begin with zero bytes
     const auto length = static_cast<std::uint32_t>(1 + random.below(i % 10 == 0 ? 100'000 : 500));
-    const std::uint64_t bytes = frame_header_bytes + length + seal_overhead_bytes;
+    const std::uint64_t bytes = frame_bytes(length);
     if (random.chance(0.3)) {
       REQUIRE(file->write(at, Bytes(bytes, 0)));
     } else {
@@ -91,12 +91,12 @@ TEST_CASE("inspecting a segment shows every frame, also behind blanked ones, and
     at += bytes;
   }
   REQUIRE(file->write(at, random.bytes(300)));
-  REQUIRE(inspect_segment_file(disk, "/s.seg", [&](std::uint64_t offset, const FrameHeader& frame) {
+  REQUIRE(inspect_segment_file(disk, "/s.seg", decode_frame_header, [&](std::uint64_t offset, const FrameHeader& frame) {
     seen.emplace_back(offset, frame.extent.value);
   }));
   CHECK(seen == expected);
   disk.damage("/s.seg", 3, Bytes(1, 0));
-  CHECK(inspect_segment_file(disk, "/s.seg", [](std::uint64_t, const FrameHeader&) {}).error().code == Code::corrupt);
+  CHECK(inspect_segment_file(disk, "/s.seg", decode_frame_header, [](std::uint64_t, const FrameHeader&) {}).error().code == Code::corrupt);
 }
 
 }  // namespace
