@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cache/staging/segment_store.h"
+
 namespace atl {
 namespace {
 
