@@ -121,4 +121,15 @@ Result<> send_line(int socket, std::string line, std::chrono::milliseconds bound
   return {};
 }
 
+Result<> send_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t count = ::write(descriptor, text.data(), text.size());
+    if (count > 0)
+      text.remove_prefix(static_cast<std::size_t>(count));
+    else if (const auto failed = fail_errno("write to", "a pipe"); failed.value().os_error != EINTR)
+      return failed;
+  }
+  return {};
+}
+
 }  // namespace atl

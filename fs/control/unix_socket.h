@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 #include "engine/base/result.h"
 
@@ -43,5 +44,8 @@ class LineReader {
 
 /// Sends all of `line` and a line end. Code::timed_out, io.
 Result<> send_line(int socket, std::string line, std::chrono::milliseconds bound);
+
+/// Writes all of `text` to a pipe or file, blocking. Code::io.
+Result<> send_all(int descriptor, std::string_view text);
 
 }  // namespace atl

@@ -1,0 +1,213 @@
+#include "fs/command/daemon.h"
+
+#include <poll.h>
+#include <spdlog/sinks/rotating_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include "cache/drive/drive.h"
+#include "cache/drive/home.h"
+#include "engine/base/posix_disk.h"
+#include "engine/base/thread_runtime.h"
+#include "fs/command/daemon_requests.h"
+#include "fs/command/terminal.h"
+#include "fs/control/control_server.h"
+#include "fs/control/unix_socket.h"
+#include "fs/fuse/session.h"
+#include "fs/mount/mount_point.h"
+
+namespace atl {
+
+namespace {
+
+constexpr auto lock_wait = std::chrono::seconds(15);
+constexpr auto stop_bound = std::chrono::seconds(10);
+constexpr auto give_up_after = std::chrono::seconds(20);  // a stop that hangs ends the process: the journal is whole
+constexpr unsigned readahead_kibibytes = 4096;
+
+/// Wall-clock time with the grain that the kernel gives the times it sets itself (mtime under its write-back cache), so
+/// that a file made later never looks older.
+class FileClock final : public Clock {
+ public:
+  Timestamp wall_now() const override {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return {now.tv_sec, static_cast<std::uint32_t>(now.tv_nsec)};
+  }
+  MonotonicTime now() const override { return system_.now(); }
+
+ private:
+  SystemClock system_;
+};
+
+Result<> start_log(const DaemonPlan& plan) {
+  try {
+    std::shared_ptr<spdlog::logger> logger;
+    if (plan.foreground) {
+      logger = std::make_shared<spdlog::logger>("atoll", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    } else {
+      // Two files, each of half the bound.
+      logger = std::make_shared<spdlog::logger>("atoll", std::make_shared<spdlog::sinks::rotating_file_sink_mt>(
+                                                             plan.places.log_file, plan.config.log_max / 2, 1));
+    }
+    logger->set_level(spdlog::level::from_str(plan.config.log_level));
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+    return {};
+  } catch (const spdlog::spdlog_ex& error) {
+    return fail(Code::io, "cannot write the log " + plan.places.log_file + ": " + error.what());
+  }
+}
+
+/// Two ways to be told to stop: a signal, and an event set by other threads.
+class StopSignals {
+ public:
+  StopSignals() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // in every thread made from here on
+    signals_ = Descriptor(::signalfd(-1, &signals, SFD_CLOEXEC));
+    std::signal(SIGPIPE, SIG_IGN);
+  }
+  /// From any thread.
+  void set() {
+    const std::uint64_t one = 1;
+    static_cast<void>(!::write(event_.get(), &one, sizeof one));
+  }
+  /// Returns the reason.
+  std::string wait() {
+    for (;;) {
+      pollfd polls[2] = {{signals_.get(), POLLIN, 0}, {event_.get(), POLLIN, 0}};
+      if (::poll(polls, 2, -1) < 0) continue;
+      signalfd_siginfo info{};
+      if (polls[0].revents != 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info)
+        return std::string("signal ") + ::strsignal(static_cast<int>(info.ssi_signo));
+      if (polls[1].revents != 0) return "unmounted";
+    }
+  }
+
+ private:
+  Descriptor event_;
+  Descriptor signals_;
+};
+
+/// Ends the process if putting it down takes too long; what was acknowledged is in the journal.
+void watch_the_end() {
+  std::thread([] {
+    std::this_thread::sleep_for(give_up_after);
+    spdlog::error("stopping took longer than {} s; the process ends without waiting for the rest",
+                  std::chrono::seconds(give_up_after).count());
+    ::_exit(1);
+  }).detach();
+}
+
+}  // namespace
+
+Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready) {
+  PosixDisk disk;
+  FileClock clock;
+  SystemRandom random;
+
+  auto home = read_home(disk, plan.places.state);
+  if (!home && home.error().code == Code::not_found)
+    return give_up(Error(Code::not_found, "there is no drive " + plan.places.name + " in " + plan.places.home,
+                         "make one: atoll init" + (plan.places.name == "default" ? std::string() : " " + plan.places.name)),
+                   Exit::no_drive);
+  if (!home) return give_up(home.error());
+  if (auto prepared = prepare_mount_point(plan.mount_point, {plan.places.state, plan.places.nodes}); !prepared)
+    return give_up(prepared.error());
+  if (auto access = check_fuse_access(); !access) return give_up(access.error());
+  auto keyring = unlock_home(disk, plan.places.state, [&] { return find_passphrase(plan.passphrase_file, plan.places.name); });
+  if (!keyring) return give_up(keyring.error());
+
+  StopSignals stop_signals;
+  auto lock = HomeLock::acquire(plan.places.state, lock_wait);
+  if (!lock) return give_up(lock.error());
+  if (auto logged = start_log(plan); !logged) return give_up(logged.error());
+  spdlog::info("atoll {} mounts {} on {}", ATOLL_VERSION, plan.places.name, plan.mount_point);
+
+  ThreadRuntime runtime(4, clock);
+  auto opened = Drive::open(DriveSeams{disk, clock, random, runtime}, plan.places.state, std::move(*keyring), plan.config.drive);
+  if (!opened) {
+    spdlog::error("{}", opened.error().what);
+    return give_up(opened.error());
+  }
+  const std::unique_ptr<Drive> drive = std::move(*opened);
+  auto made = make_engine(drive->nodes(), EngineOptions{}, clock, random);
+  if (!made) return give_up(made.error());
+  const std::unique_ptr<Engine> engine = std::move(*made);
+  drive->start(*engine);
+
+  SessionOptions session_options;
+  session_options.mount_point = plan.mount_point;
+  session_options.fuse_options = plan.options.fuse;
+  session_options.update_atime = plan.options.update_atime;
+  session_options.workers_kept = plan.config.workers;
+  auto mounted = Session::mount(*drive, clock, session_options);
+  if (!mounted) {
+    static_cast<void>(drive->close(stop_bound));
+    engine->close();
+    return give_up(mounted.error());
+  }
+  std::unique_ptr<Session> session = std::move(*mounted);
+  std::atomic<bool> attached{true};
+  std::atomic<bool> stopping{false};
+  session->start([&] {
+    attached = false;
+    stopping = true;
+    stop_signals.set();
+  });
+  set_readahead(plan.mount_point, readahead_kibibytes);
+
+  Running running{*drive, *session, clock, plan.places.name,
+                  [&] {
+                    attached = false;
+                    stopping = true;
+                    stop_signals.set();
+                  },
+                  [&] { return stopping.load(); }};
+  auto control = ControlServer::listen(plan.places.socket, make_control_handler(std::move(running)));
+  if (!control) {
+    session.reset();
+    static_cast<void>(drive->close(stop_bound));
+    engine->close();
+    return give_up(control.error());
+  }
+
+  ready();
+  const std::string reason = stop_signals.wait();
+  stopping = true;
+  watch_the_end();
+  spdlog::info("stopping: {}", reason);
+  const auto began = std::chrono::steady_clock::now();
+  if (attached) {
+    if (auto written = session->write_back(std::chrono::seconds(6)); !written) spdlog::warn("{}", written.error().what);
+  }
+  const auto left = std::max<Duration>(stop_bound - (std::chrono::steady_clock::now() - began), std::chrono::seconds(2));
+  auto closed = drive->close(left);
+  if (!closed) spdlog::error("closing the drive: {}", closed.error().what);
+  if (attached) {
+    if (!session->detach(false)) static_cast<void>(session->detach(true));
+  }
+  session->stop();
+  control->reset();
+  session.reset();
+  engine->close();
+  spdlog::info("stopped");
+  spdlog::default_logger()->flush();
+  if (!closed) return give_up(closed.error());
+  return {};
+}
+
+}  // namespace atl
