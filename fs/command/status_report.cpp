@@ -87,7 +87,7 @@ std::string status_text(const json& status) {
 
   const json& redundancy = status.at("redundancy");
   if (const auto text = status.at("survives").at("text").get<std::string>(); !text.empty())
-    out << "  Survives:   " << (text.starts_with("any") ? "the loss of " : "") << text << "\n";
+    out << "  Survives:   " << text << "\n";
   const auto protection = status.at("protection").get<std::string>();
   out << "  Protection: " << protection;
   if (protection == "full")

@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "engine/base/os_error.h"
 
@@ -34,6 +35,12 @@ Result<Address> address_of(const std::string& path) {
   result.address.sun_family = AF_UNIX;
   std::memcpy(result.address.sun_path, through.c_str(), through.size() + 1);
   return result;
+}
+
+/// Whether the system call that failed just now may be taken up again.
+bool try_again() {
+  const std::error_code last(fail_errno("use", "a socket").value().os_error, std::system_category());
+  return last == std::errc::interrupted || last == std::errc::resource_unavailable_try_again;
 }
 
 Result<> wait_for(int socket, short what, Clock::time_point deadline) {
@@ -102,7 +109,7 @@ Result<std::string> LineReader::next(std::chrono::milliseconds bound) {
     if (count == 0) return fail(Code::not_found, "the other side of the control socket went away");
     if (count > 0)
       pending_.append(chunk, static_cast<std::size_t>(count));
-    else if (const auto failed = fail_errno("read", "the control socket"); failed.value().os_error != EAGAIN && failed.value().os_error != EINTR)
+    else if (!try_again())
       return fail(Code::not_found, "the other side of the control socket went away");
   }
 }
@@ -115,8 +122,8 @@ Result<> send_line(int socket, std::string line, std::chrono::milliseconds bound
     const ssize_t count = ::send(socket, line.data() + sent, line.size() - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count > 0)
       sent += static_cast<std::size_t>(count);
-    else if (const auto failed = fail_errno("write to", "the control socket"); failed.value().os_error != EAGAIN && failed.value().os_error != EINTR)
-      return failed;
+    else if (!try_again())
+      return fail_errno("write to", "the control socket");
   }
   return {};
 }
@@ -126,8 +133,8 @@ Result<> send_all(int descriptor, std::string_view text) {
     const ssize_t count = ::write(descriptor, text.data(), text.size());
     if (count > 0)
       text.remove_prefix(static_cast<std::size_t>(count));
-    else if (const auto failed = fail_errno("write to", "a pipe"); failed.value().os_error != EINTR)
-      return failed;
+    else if (!try_again())
+      return fail_errno("write to", "a pipe");
   }
   return {};
 }
