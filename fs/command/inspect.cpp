@@ -107,13 +107,14 @@ Outcome<> inspect_journal(const InspectArguments& arguments) {
 
 Outcome<> inspect_segment(const InspectArguments& arguments) {
   PosixDisk disk;
-  auto read = inspect_segment_file(disk, arguments.path, [&](std::uint64_t offset, const FrameHeader& frame) {
+  const auto show = [&](std::uint64_t offset, const FrameHeader& frame) {
     if (arguments.json)
       std::cout << json{{"offset", offset}, {"extent", frame.extent.value}, {"plain_bytes", frame.plain_bytes}, {"epoch", frame.epoch}}.dump() << "\n";
     else
       std::cout << "frame at " << offset << ": extent " << frame.extent.value << ", " << frame.plain_bytes
                 << " bytes, key epoch " << frame.epoch << "\n";
-  });
+  };
+  auto read = inspect_segment_file(disk, arguments.path, decode_frame_header, show);
   if (!read) return give_up(read.error());
   return {};
 }
