@@ -113,7 +113,7 @@ int run_command_line(int count, char** words) {
   std::vector<std::string> inspect_words;
   auto* inspect_command = app.add_subcommand("inspect", "Show what a file rests on, or decode a journal, segment or object");
   inspect_command->add_option("PATH", inspect_words, "a file on the drive; or: journal|segment|object FILE")->required()->expected(1, 2);
-  inspect_command->add_option("--drive", inspect.name, "whose keys open a journal (default: the drive the file lies in)");
+  inspect_command->add_option("--drive", inspect.name, "whose keys open a journal or segment (default: the drive the file lies in)");
   inspect_command->add_flag("--json", inspect.json, "as JSON");
   inspect_command->callback([&] {
     inspect.path = inspect_words.back();

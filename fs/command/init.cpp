@@ -201,6 +201,10 @@ Outcome<> run_init(const InitArguments& arguments) {
     ThreadRuntime runtime(1, clock);
     const DriveSeams seams{disk, clock, random, runtime};
     if (auto made = Drive::create(seams, fresh, keyring, drive); !made) return give_up(made.error());
+    // Opened once: what was made is proved to open, and the index is there for `atoll status` before the first mount.
+    auto opened = Drive::open(seams, fresh, keyring, DriveOptions{});
+    if (!opened) return give_up(opened.error());
+    if (auto closed = (*opened)->close(std::chrono::seconds(10)); !closed) return give_up(closed.error());
   }
 
   if (!arguments.kit.empty()) {

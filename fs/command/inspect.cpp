@@ -9,6 +9,7 @@
 #include "cache/erasure/shard_codec.h"
 #include "cache/journal/journal.h"
 #include "cache/journal/record.h"
+#include "cache/sealing/frame_cipher.h"
 #include "cache/staging/segment_store.h"
 #include "engine/base/os_error.h"
 #include "engine/base/posix_disk.h"
@@ -78,12 +79,18 @@ Outcome<std::string> home_of(const InspectArguments& arguments, Disk& disk) {
   return places->state;
 }
 
-Outcome<> inspect_journal(const InspectArguments& arguments) {
-  PosixDisk disk;
+Outcome<Keyring> open_keyring(const InspectArguments& arguments, Disk& disk) {
   auto home = home_of(arguments, disk);
   if (!home) return tl::unexpected<Failure>(home.error());
-  auto keyring = unlock_home(disk, *home, [] { return find_passphrase({}, "that the journal belongs to"); });
+  auto keyring = unlock_home(disk, *home, [] { return find_passphrase({}, "that the file belongs to"); });
   if (!keyring) return give_up(keyring.error());
+  return std::move(*keyring);
+}
+
+Outcome<> inspect_journal(const InspectArguments& arguments) {
+  PosixDisk disk;
+  auto keyring = open_keyring(arguments, disk);
+  if (!keyring) return tl::unexpected<Failure>(keyring.error());
   auto key = keyring->derive(keyring->current(), KeyPurpose::journal);
   if (!key) return give_up(key.error());
   const auto show = [&](std::uint64_t offset, const JournalBatch& batch) {
@@ -114,7 +121,12 @@ Outcome<> inspect_segment(const InspectArguments& arguments) {
       std::cout << "frame at " << offset << ": extent " << frame.extent.value << ", " << frame.plain_bytes
                 << " bytes, key epoch " << frame.epoch << "\n";
   };
-  auto read = inspect_segment_file(disk, arguments.path, decode_frame_header, show);
+  auto keyring = open_keyring(arguments, disk);
+  if (!keyring) return tl::unexpected<Failure>(keyring.error());
+  auto key = keyring->derive(KeyEpoch{1}, KeyPurpose::frame_header);
+  if (!key) return give_up(key.error());
+  const FrameCipher frames(*key);
+  auto read = inspect_segment_file(disk, arguments.path, [&](ByteView bytes) { return frames.open(bytes); }, show);
   if (!read) return give_up(read.error());
   return {};
 }
@@ -138,7 +150,7 @@ Outcome<> inspect_object(const InspectArguments& arguments) {
     std::cout << json{{"bytes", *size}, {"header", to_hex(header)}, {"leaves", leaves}, {"whole", whole}}.dump() << "\n";
     return {};
   }
-  std::cout << "object of " << *size << " bytes: header " << to_hex(header) << ", " << plural(leaves, "leaf") << " of " << leaf_bytes
+  std::cout << "object of " << *size << " bytes: header " << to_hex(header) << ", " << leaves << " leaves of " << leaf_bytes
             << " bytes with a MAC each" << (whole ? "" : "; cut off in the middle of a leaf") << "\n"
             << "Whose it is, only the drive's index knows: atoll inspect PATH shows the objects of a file and checks their MACs.\n";
   return {};
