@@ -90,7 +90,7 @@ struct Outcome {
 };
 Outcome try_program(const Settings& settings, const std::vector<Operation>& program, unsigned seconds) {
   int ends[2];
-  if (::pipe(ends) != 0) std::abort();
+  if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();  // a hook may leave a daemon behind
   pid_t pid = ::fork();
   if (pid == 0) {
     ::close(ends[0]);

@@ -104,12 +104,11 @@ try_mount() {
   "$atoll" mount "$point" -f "${mount_options[@]}" "$@" >>"$log" 2>&1 </dev/null &
   daemon=$!
   local end=$(($(now_ms) + 30000))
-  until mounted; do
+  until mounted && stat -f "$point" >/dev/null 2>&1; do  # a dead mount is in the table, but answers nothing
     if gone "$daemon"; then wait "$daemon"; mount_status=$?; daemon=; return 1; fi
     [ "$(now_ms)" -lt "$end" ] || return 1
     sleep 0.03
   done
-  stat -f "$point" >/dev/null 2>&1
 }
 mount_options=()
 [ "$(id -u)" != 0 ] || mount_options=(-o allow_other)

@@ -86,7 +86,7 @@ ended 15 || { fail "the daemon ends when the last user goes" "$(tail -n 5 "$log"
 mount_drive
 put acknowledged
 kill_drive
-expect "after SIGKILL the mount point is dead" '! stat "$point" >/dev/null 2>&1'
+expect "after SIGKILL the mount point is dead" '! stat -f "$point" >/dev/null 2>&1'
 mount_drive
 check "the next mount detaches it and has what was flushed" "$programs/mount_files" check "$point/acknowledged" 300000 7
 expect "only one mount is there" '[ "$(grep -c " $point " /proc/self/mountinfo)" = 1 ]'
