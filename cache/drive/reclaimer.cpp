@@ -201,7 +201,12 @@ void Reclaimer::tick() {
 }
 
 Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
-  std::lock_guard pass_lock(pass_mutex_);
+  std::unique_lock pass_lock(pass_mutex_, std::defer_lock);
+  if (wait) {
+    pass_lock.lock();
+  } else if (!pass_lock.try_lock()) {
+    return {};  // somebody is at it
+  }
   const bool thorough = wait;
   for (;;) {
     if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");

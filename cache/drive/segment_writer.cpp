@@ -117,6 +117,11 @@ std::vector<std::shared_ptr<SegmentFile>> SegmentWriter::take_unsynced() {
   return files;
 }
 
+bool SegmentWriter::has_closed() const {
+  std::lock_guard lock(mutex_);
+  return closed_.size() > finished_.size();
+}
+
 bool SegmentWriter::has_open_bytes() const {
   std::lock_guard lock(mutex_);
   if (!closed_.empty()) return true;

@@ -47,7 +47,10 @@ class SegmentWriter {
   std::vector<std::pair<SegmentId, std::uint64_t>> take_finished();
   /// Files with frames reported written since the last call, to be synced now.
   std::vector<std::shared_ptr<SegmentFile>> take_unsynced();
+  /// Something is in an open segment, or in a closed one that is not finished.
   bool has_open_bytes() const;
+  /// A closed segment waits to be taken as finished.
+  bool has_closed() const;
 
  private:
   struct Open {

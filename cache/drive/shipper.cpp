@@ -82,10 +82,6 @@ bool Shipper::busy() const {
 void Shipper::hurry() {
   core_.writer->close_open();
   {
-    std::lock_guard lock(core_.mutex);
-    ++core_.changes;  // the end of the segment is to be logged
-  }
-  {
     std::lock_guard lock(mutex_);
     open_since_.reset();
   }
@@ -95,14 +91,20 @@ void Shipper::hurry() {
 void Shipper::pump() {
   {
     std::lock_guard lock(mutex_);
-    if (stopped_ || std::exchange(scheduled_, true)) return;
+    again_ = true;
+    if (stopped_ || std::exchange(running_, true)) return;
   }
   tasks_.post([this] {
-    {
-      std::lock_guard lock(mutex_);
-      scheduled_ = false;
+    for (;;) {
+      {
+        std::lock_guard lock(mutex_);
+        if (stopped_ || !std::exchange(again_, false)) {
+          running_ = false;
+          return;
+        }
+      }
+      round();
     }
-    round();
   });
 }
 
@@ -131,7 +133,6 @@ void Shipper::tick() {
 }
 
 void Shipper::round() {
-  std::lock_guard round_lock(round_mutex_);
   // The index may name a segment as finished a moment before that is durable: begin() commits first.
   struct Candidate {
     SegmentId segment;
@@ -140,7 +141,13 @@ void Shipper::round() {
   };
   std::vector<Candidate> candidates;
   const MonotonicTime now = core_.seams.clock.now();
-  if (core_.writer->has_open_bytes()) (void)committer_.commit();  // logs the end of closed segments; errors surface there
+  if (core_.writer->has_closed()) {
+    {
+      std::lock_guard lock(core_.mutex);
+      ++core_.changes;  // the end of a closed segment is to be logged
+    }
+    (void)committer_.commit();  // an error surfaces where somebody asked for durability
+  }
   {
     std::lock_guard lock(core_.mutex);
     if (core_.refusal()) return;

@@ -50,7 +50,8 @@ class Shipper {
 
   mutable std::mutex mutex_;
   bool stopped_ = true;
-  bool scheduled_ = false;
+  bool running_ = false;  // a task works through rounds
+  bool again_ = false;    // and goes round once more
   std::map<SegmentId, std::shared_ptr<Upload>> uploads_;
   std::set<SegmentId> prepared_;  // finished on disk and blanked
   struct Retry {
@@ -59,7 +60,6 @@ class Shipper {
   };
   std::map<SegmentId, Retry> retries_;
   std::optional<MonotonicTime> open_since_;
-  std::mutex round_mutex_;
 };
 
 }  // namespace atl

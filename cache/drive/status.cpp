@@ -227,6 +227,8 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
   if (core_->options.read_only) return fail(Code::read_only, "the drive is mounted read-only: it ships nothing");
   SyncProgress last;
   std::optional<Error> hopeless;
+  // Nodes that came back a moment ago are noticed by the next probe: they get the time of two before sync gives up.
+  const MonotonicTime patient_until = core_->seams.clock.now() + 2 * EngineOptions{}.probe_interval;
   const auto reached = [&] {
     if (core_->writer->has_open_bytes()) shipper_.hurry();
     SyncProgress now;
@@ -258,7 +260,7 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
     const auto present = std::count_if(nodes.begin(), nodes.end(), [](const NodeStatus& node) {
       return node.state != NodeState::absent && node.state != NodeState::lying && node.state != NodeState::full;
     });
-    if (static_cast<std::size_t>(present) < needed && !shipper_.busy()) {
+    if (static_cast<std::size_t>(present) < needed && !shipper_.busy() && core_->seams.clock.now() >= patient_until) {
       hopeless = Error(Code::too_few_nodes,
                        "only " + std::to_string(present) + " of the " + std::to_string(needed) + " nodes that this needs can be reached; what was saved is safe on this computer",
                        "bring nodes back (see `atoll status`); uploading goes on by itself");
@@ -268,6 +270,8 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
   };
   // A shipper that waits for its next try is woken now.
   shipper_.hurry();
+  // Nothing changes while nodes stay away: look again when patience ends.
+  tasks_.after(patient_until - core_->seams.clock.now(), [this] { core_->changed.wake(); });
   if (!core_->changed.wait(core_->seams.runtime, deadline, stop, reached)) {
     if (stop.stop_requested()) return fail(Code::cancelled, "sync was interrupted");
     return fail(Code::timed_out, human_bytes(last.bytes_total - last.bytes_done) + " are not yet " + (level == SyncLevel::full ? "full" : "protected"),
