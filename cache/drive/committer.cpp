@@ -88,6 +88,9 @@ Result<> Committer::write_frames(const Cut& cut) {
                        std::span<std::uint8_t, frame_header_bytes>(buffer.data() + at, frame_header_bytes));
     sealer.seal({core_.keyring.volume(), epoch, frame.extent, frame.place.plain_bytes}, *frame.plain,
                 MutableBytes(buffer).subspan(at + frame_header_bytes, frame.place.plain_bytes + seal_overhead_bytes));
+    const std::size_t sealed_end = at + frame_header_bytes + frame.place.plain_bytes + seal_overhead_bytes;
+    // Noise, not zeros: padding must not show nodes where a frame ends.
+    if (sealed_end < buffer.size()) core_.seams.random.fill(MutableBytes(buffer).subspan(sealed_end));
     core_.writer->written(frame.place);
   }
   return flush();

@@ -156,7 +156,8 @@ Result<std::unique_ptr<Drive>> Drive::open(DriveSeams seams, std::string directo
     auto frame_key = core->keyring.derive(KeyEpoch{1}, KeyPurpose::frame_header);
     if (!frame_key) return fail(frame_key.error());
     core->frames = std::make_unique<FrameCipher>(*frame_key);
-    core->writer = std::make_unique<SegmentWriter>(*core->segments, SegmentId(volume.next_segment));
+    core->writer = std::make_unique<SegmentWriter>(
+        *core->segments, SegmentId(volume.next_segment), segment_header_bytes + ShardGeometry::full_segment_bytes({volume.k, volume.n}));
     if (!options.read_only) {
       // Segments that were open: nothing is appended to them any more. Files without names: their users are gone.
       std::vector<std::pair<SegmentId, std::uint64_t>> unfinished;

@@ -158,10 +158,10 @@ std::string kit_text(const RecoveryKit& kit) {
       "What to do with it: print it or write it down, keep it away from this computer (a\n"
       "second copy in another building is wise), then delete the file.\n\n"
       "When to use it: the computer is gone, its disk is broken, or the passphrase is\n"
-      "forgotten. Install atoll on any Linux computer, type this page into a file, and run\n\n"
-      "    atoll recover --kit FILE\n\n"
-      "It asks the nodes below for the drive. Not all of them need to be there. Spaces and\n"
-      "line breaks do not matter; the words do, in the order of their numbers.\n\n";
+      "forgotten. The key on this page opens the drive's folder on a computer that still has\n"
+      "it. Bringing the drive back from the nodes alone comes with a later version of atoll;\n"
+      "this page holds all that it will ask for. Spaces and line breaks do not matter; the\n"
+      "words do, in the order of their numbers.\n\n";
   text += "[drive]\n    " + to_token(kit.drive_name) + "\n\n";
   text += "[volume]\n    " + grouped(kit.volume.hex(), 4) + "\n\n";
   text += "[words]\n" + numbered_words(kit.key) + "\n";

@@ -1,12 +1,12 @@
 #include "cache/drive/segment_writer.h"
 
-#include "cache/erasure/shard_codec.h"
 #include "cache/index/rows.h"
 #include "cache/sealing/extent_sealer.h"
 
 namespace atl {
 
-SegmentWriter::SegmentWriter(SegmentStore& store, SegmentId next) : store_(store), next_(next) {}
+SegmentWriter::SegmentWriter(SegmentStore& store, SegmentId next, std::uint64_t capacity)
+    : store_(store), capacity_(capacity), next_(next) {}
 
 std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const std::vector<std::uint32_t>& plain_lengths) {
   std::lock_guard lock(mutex_);
@@ -14,7 +14,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
   std::size_t segment = 0;
   std::uint64_t used = open_.empty() ? 0 : open_.front().used;
   for (std::uint32_t length : plain_lengths) {
-    while (segment < open_.size() && used + frame_bytes(length) > segment_bytes_max) {
+    while (segment < open_.size() && used + frame_bytes(length) > capacity_) {
       if (++segment < open_.size()) used = open_[segment].used;
     }
     if (segment >= open_.size()) return std::nullopt;
@@ -23,7 +23,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
   std::vector<Place> places;
   places.reserve(plain_lengths.size());
   for (std::uint32_t length : plain_lengths) {
-    while (open_.front().used + frame_bytes(length) > segment_bytes_max) {
+    while (open_.front().used + frame_bytes(length) > capacity_) {
       const SegmentId id = open_.front().file->id();
       closed_.emplace(id, std::move(open_.front()));
       open_.pop_front();
@@ -39,7 +39,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
 std::uint64_t SegmentWriter::room() const {
   std::uint64_t sum = 0;
   for (const Open& open : open_) {
-    const std::uint64_t left = segment_bytes_max - open.used;
+    const std::uint64_t left = capacity_ - open.used;
     // The largest frame may not fit into what is left: count only what surely can be used.
     if (left > frame_bytes(extent_bytes_max)) sum += left - frame_bytes(extent_bytes_max);
   }
@@ -55,7 +55,7 @@ Result<> SegmentWriter::ensure(std::uint64_t bytes) {
       id = next_;
       next_ = next_.next();
     }
-    auto file = store_.create(id, segment_bytes_max);
+    auto file = store_.create(id, capacity_);
     if (!file) return fail(file.error());
     std::lock_guard lock(mutex_);
     open_.push_back({std::move(*file)});

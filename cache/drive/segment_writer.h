@@ -29,8 +29,8 @@ class SegmentWriter {
     SegmentId segment() const { return file->id(); }
   };
 
-  /// `next` is the first segment id never used.
-  SegmentWriter(SegmentStore& store, SegmentId next);
+  /// `next` is the first segment id never used; `capacity` is what a segment holds at most, its header included.
+  SegmentWriter(SegmentStore& store, SegmentId next, std::uint64_t capacity);
 
   /// Places for extents of these lengths, in order, or none at all if there is no room: then ensure() and try again.
   std::optional<std::vector<Place>> reserve(const std::vector<std::uint32_t>& plain_lengths);
@@ -63,6 +63,7 @@ class SegmentWriter {
   std::uint64_t room() const;
 
   SegmentStore& store_;
+  const std::uint64_t capacity_;
   mutable std::mutex mutex_;
   SegmentId next_;
   std::deque<Open> open_;            // places come from the front

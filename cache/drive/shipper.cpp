@@ -213,7 +213,10 @@ Result<> Shipper::blank_dead(SegmentId segment, std::uint64_t bytes) {
   const auto blank_until = [&](std::uint64_t end) -> Result<> {
     if (at >= end) return {};
     blanked = true;
-    return file->write(at, Bytes(end - at));
+    // Random and not zeros: nodes cannot tell it from what lives.
+    Bytes nothing(end - at);
+    core_.seams.random.fill(nothing);
+    return file->write(at, nothing);
   };
   for (const LiveFrame& frame : live) {
     if (auto r = blank_until(frame.row.offset); !r) return r;

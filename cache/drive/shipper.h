@@ -2,7 +2,7 @@
 //
 // Segments finish when they are full, old, or asked for. What died before shipping does not leave the machine: a
 // segment without life is dropped, one with much dead in it is rewritten, and a few dead frames are overwritten with
-// zeros. At most a few segments are under way at once, which bounds memory. Thread-safe.
+// noise. At most a few segments are under way at once, which bounds memory. Thread-safe.
 #pragma once
 
 #include <map>
@@ -40,7 +40,7 @@ class Shipper {
   void round();
   Result<> begin(SegmentId segment);
   void completed(const std::shared_ptr<Upload>& upload, Result<> result);
-  /// Overwrites dead frames of a staged segment with zeros. Not under the state lock.
+  /// Overwrites dead frames of a staged segment with noise. Not under the state lock.
   Result<> blank_dead(SegmentId segment, std::uint64_t bytes);
 
   DriveCore& core_;

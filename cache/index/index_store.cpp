@@ -212,7 +212,7 @@ Result<std::unique_ptr<IndexStore>> IndexStore::create(const std::string& path) 
   if (!connection) return fail(connection.error());
   if (auto r = (*connection)->execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;"); !r) return fail(r.error());
   if (auto r = (*connection)->execute(schema); !r) return fail(r.error());
-  const std::string version = "PRAGMA user_version=" + std::to_string(format) + "; PRAGMA application_id=1096043340; COMMIT;";
+  const std::string version = "PRAGMA user_version=" + std::to_string(format) + "; PRAGMA application_id=1096044364; COMMIT;";
   if (auto r = (*connection)->execute(version.c_str()); !r) return fail(r.error());
   connection->reset();
   return open(path);

@@ -61,7 +61,7 @@ struct FrameHeader {
 void encode_frame_header(const FrameHeader& header, std::span<std::uint8_t, frame_header_bytes> out);
 Result<FrameHeader> decode_frame_header(ByteView bytes);
 
-/// Bytes that an extent occupies in a segment: header, nonce, ciphertext, tag, and zeros up to a multiple of 8.
+/// Bytes that an extent occupies in a segment: header, nonce, ciphertext, tag, and noise up to a multiple of 8.
 std::uint64_t frame_bytes(std::uint32_t plain_bytes);
 
 struct SegmentStoreUsage {

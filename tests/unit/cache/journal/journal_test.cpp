@@ -30,7 +30,7 @@ TEST_CASE("a new journal is empty and stays so") {
 }
 
 TEST_CASE("every appended batch is read back, from any record on, in order, after any number of openings") {
-  rc::check([] {
+  CHECK(rc::check([] {
     const auto sizes = *rc::gen::container<std::vector<std::uint16_t>>(rc::gen::inRange<std::uint16_t>(0, 6000));
     MemoryDisk disk;
     RC_ASSERT(make(disk, small).has_value());
@@ -57,7 +57,7 @@ TEST_CASE("every appended batch is read back, from any record on, in order, afte
     for (const auto& batch : written)
       if (batch.first + batch.count > from) expected.push_back(batch);
     RC_ASSERT(*read_all(*journal, Lsn(from)) == expected);
-  });
+  }));
 }
 
 TEST_CASE("an acknowledged batch is durable without anything further, at the cost of one flush") {

@@ -12,7 +12,7 @@ namespace {
 using FrameBytes = std::array<std::uint8_t, frame_header_bytes>;
 
 TEST_CASE("a frame header reads back as it was written, and no single flipped bit goes unnoticed") {
-  rc::check([] {
+  CHECK(rc::check([] {
     FrameHeader header;
     header.extent = ExtentId(*rc::gen::arbitrary<std::uint64_t>());
     header.plain_bytes = *rc::gen::inRange<std::uint32_t>(1, extent_bytes_max + 1);
@@ -29,7 +29,7 @@ TEST_CASE("a frame header reads back as it was written, and no single flipped bi
       flipped[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
       RC_ASSERT(!decode_frame_header(flipped).has_value());
     }
-  });
+  }));
 }
 
 TEST_CASE("a frame header's bytes are what the format says") {
