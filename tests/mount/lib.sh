@@ -54,12 +54,12 @@ check() {
 $out"; fi
   return "$status"
 }
-# check_exit CODE TITLE COMMAND...: the command must end with this code. What it printed is left in $output.
+# check_exit CODES TITLE COMMAND...: the command must end with this code, or one of those ("1 4"). What it printed is left in $output.
 check_exit() {
   local want=$1 title=$2 status=0
   shift 2
   output=$("$@" 2>&1 </dev/null) || status=$?
-  if [ "$status" = "$want" ]; then ok "$title"; else fail "$title" "$* -> exit $status, expected $want
+  if [[ " $want " == *" $status "* ]]; then ok "$title"; else fail "$title" "$* -> exit $status, expected $want
 $output"; return 1; fi
 }
 expect() { if eval "$2"; then ok "$1"; else fail "$1" "not true: $2${3:+
@@ -132,7 +132,9 @@ kill_drive() {  # SIGKILL, and the dead mount point detached as the next mount w
   wait "$daemon" 2>/dev/null
   daemon=
 }
-sync_full() { "$atoll" sync --full --timeout "${1:-120}" >"$scratch/sync.log" 2>&1 || { fail "everything reaches all nodes" "$(cat "$scratch/sync.log")"; return 1; }; }
+sync_full() {  # waits for nodes that have just come back to be noticed
+  until_true 60 "$atoll" sync --full --timeout "${1:-120}" || { fail "everything reaches all nodes" "$("$atoll" sync --full --timeout 10 2>&1; "$atoll" status 2>&1)"; return 1; }
+}
 drop_cache() { "$atoll" cache drop >"$scratch/drop.log" 2>&1 || { fail "the cache can be dropped" "$(cat "$scratch/drop.log")"; return 1; }; }
 # status_of KEY: a number or word from `status --json`, wherever it stands (the keys are unique).
 status_of() { "$atoll" status --json 2>/dev/null | tr -d ' \n' | grep -o "\"$1\":\"\?[^,\"}]*" | head -n 1 | sed 's/^[^:]*:"\{0,1\}//'; }
