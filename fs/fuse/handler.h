@@ -51,6 +51,7 @@ namespace handlers {
 
 // operations.cpp
 void init(void* user, fuse_conn_info* connection);
+void open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file);
 
 // metadata.cpp
 void lookup(fuse_req_t request, fuse_ino_t parent, const char* name);

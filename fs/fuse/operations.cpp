@@ -1,6 +1,7 @@
 #include "fs/fuse/operations.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "fs/fuse/handler.h"
 
@@ -39,14 +40,22 @@ void init(void* user, fuse_conn_info* connection) {
   static_cast<Served*>(user)->answered_init.store(true);
 }
 
+void open(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
+  handle(request, [](Served&, Reply& reply) {
+    // libfuse 3.14 would answer a file without keep_cache, at which the kernel drops all its pages at every open.
+    reply.error(ENOSYS);
+  });
+}
+
 }  // namespace handlers
 
 const fuse_lowlevel_ops& drive_operations() {
-  // Absent: open, opendir, flush, release, create and access. libfuse answers ENOSYS for them, after which the kernel
-  // does without: it opens by itself, makes files with mknod, and has written dirty pages back before a flush.
+  // Absent: opendir, flush, release, create and access. The kernel learns from ENOSYS, ours or libfuse's, to do without:
+  // it opens by itself and keeps its pages, makes files with mknod, and has written dirty pages back before a flush.
   static const fuse_lowlevel_ops operations = [] {
     fuse_lowlevel_ops ops{};
     ops.init = handlers::init;
+    ops.open = handlers::open;
     ops.lookup = handlers::lookup;
     ops.forget = handlers::forget;
     ops.forget_multi = handlers::forget_multi;
