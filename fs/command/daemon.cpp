@@ -125,8 +125,10 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
                          "make one: atoll init" + (plan.places.name == "default" ? std::string() : " " + plan.places.name)),
                    Exit::no_drive);
   if (!home) return give_up(home.error());
-  if (auto prepared = prepare_mount_point(plan.mount_point, {plan.places.state, plan.places.nodes}); !prepared)
-    return give_up(prepared.error());
+  if (auto prepared = prepare_mount_point(plan.mount_point, {plan.places.state, plan.places.nodes}); !prepared) {
+    const bool nonsense = prepared.error().code == Code::not_directory;
+    return nonsense ? give_up(prepared.error(), Exit::usage) : give_up(prepared.error());
+  }
   if (auto access = check_fuse_access(); !access) return give_up(access.error());
   auto keyring = unlock_home(disk, plan.places.state, [&] { return find_passphrase(plan.passphrase_file, plan.places.name); });
   if (!keyring) return give_up(keyring.error());

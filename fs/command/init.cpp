@@ -148,7 +148,8 @@ Outcome<> run_init(const InitArguments& arguments) {
   std::error_code error;
   if (fs::exists(places->state, error))
     return give_up(Error(Code::exists, "there is a drive " + arguments.name + " already, in " + places->state,
-                         "choose another name: atoll init NAME"));
+                         "choose another name: atoll init NAME"),
+                   Exit::busy);
   if (embedded && fs::exists(places->nodes, error))
     return give_up(Error(Code::exists, "the folder for embedded nodes " + places->nodes + " is there already",
                          "it may hold another drive's data; move it away or choose another name"));

@@ -117,7 +117,7 @@ TEST_CASE("Init writes the kit for its owner alone and never over another file")
   REQUIRE(::stat((folder / "kit").c_str(), &stat) == 0);
   CHECK((stat.st_mode & 0777) == 0600);
   CHECK(ran.output.find("share this disk") != std::string::npos);
-  CHECK(run(folder, {"init"}).exit == 1);
+  CHECK(run(folder, {"init"}).exit == 4);
   CHECK(run(folder, {"init", "other", "--kit", folder / "kit"}).exit == 1);
   CHECK(!std::filesystem::exists(folder / "home/other"));
   CHECK(!std::filesystem::exists(folder / "home/other.nodes"));
@@ -151,7 +151,7 @@ TEST_CASE("A mount is refused where it would hide files, is no directory, or is 
   REQUIRE(run(folder, {"init"}).exit == 0);
   std::ofstream(folder / "file") << "x";
   CHECK(run(folder, {"mount", "-f", folder / "none"}).exit == 1);
-  CHECK(run(folder, {"mount", "-f", folder / "file"}).exit == 1);
+  CHECK(run(folder, {"mount", "-f", folder / "file"}).exit == 2);
   std::filesystem::create_directory(folder / "full");
   std::ofstream(folder / "full/file") << "x";
   CHECK(run(folder, {"mount", "-f", folder / "full"}).errors.find("not empty") != std::string::npos);
