@@ -104,7 +104,7 @@ try_mount() {
   "$atoll" mount "$point" -f "${mount_options[@]}" "$@" >>"$log" 2>&1 </dev/null &
   daemon=$!
   local end=$(($(now_ms) + 30000))
-  until mounted && stat -f "$point" >/dev/null 2>&1; do  # a dead mount is in the table, but answers nothing
+  until [ "$(stat -f -c %t "$point" 2>/dev/null)" = 65735546 ]; do  # FUSE answers; a dead mount is in the table as well
     if gone "$daemon"; then wait "$daemon"; mount_status=$?; daemon=; return 1; fi
     [ "$(now_ms)" -lt "$end" ] || return 1
     sleep 0.03
