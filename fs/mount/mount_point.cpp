@@ -5,6 +5,7 @@
 #include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -169,8 +170,10 @@ Result<std::string> resolve_mount_point(const std::string& path) {
 }
 
 Result<> prepare_mount_point(const std::string& path, const std::vector<std::string>& forbidden) {
+  // Not stat alone: the kernel answers for the root of a dead mount from what it remembers.
   struct stat stat {};
-  if (::stat(path.c_str(), &stat) != 0) {
+  struct statfs space {};
+  if (::statfs(path.c_str(), &space) != 0 || ::stat(path.c_str(), &stat) != 0) {
     const int number = errno;
     if (number == ENOTCONN || number == ECONNABORTED) {
       const auto dead = mount_at(path);
