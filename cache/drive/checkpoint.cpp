@@ -157,7 +157,7 @@ Result<Lsn> load_file(File& file, const std::string& path, IndexStore& index, co
 
 }  // namespace
 
-Result<Lsn> write_checkpoint(Disk& disk, const std::string& directory, IndexStore& index, const VolumeId& volume, const SecretKey& key) {
+Result<WrittenCheckpoint> write_checkpoint(Disk& disk, const std::string& directory, IndexStore& index, const VolumeId& volume, const SecretKey& key) {
   if (auto r = disk.make_directory(directory); !r) return fail(r.error());
   const std::string temporary = directory + "/new";
   auto file = disk.open(temporary, OpenMode::create);
@@ -191,7 +191,7 @@ Result<Lsn> write_checkpoint(Disk& disk, const std::string& directory, IndexStor
   if (auto r = disk.sync_directory(directory); !r) return fail(r.error());
   for (const std::string& name : *older)
     if (name != file_name(*lsn)) (void)disk.remove(directory + "/" + name);  // a leftover costs space only
-  return lsn;
+  return WrittenCheckpoint{*lsn, sink.at};
 }
 
 Result<Lsn> load_checkpoint(Disk& disk, const std::string& directory, IndexStore& index, const VolumeId& volume, const SecretKey& key) {

@@ -13,8 +13,13 @@
 
 namespace atl {
 
-/// Writes DIRECTORY/<lsn>.ckpt from the index, durably, and removes older ones. Returns the LSN it stands for.
-Result<Lsn> write_checkpoint(Disk& disk, const std::string& directory, IndexStore& index, const VolumeId& volume, const SecretKey& key);
+struct WrittenCheckpoint {
+  Lsn lsn;  // it stands for
+  std::uint64_t bytes = 0;
+};
+
+/// Writes DIRECTORY/<lsn>.ckpt from the index, durably, and removes older ones.
+Result<WrittenCheckpoint> write_checkpoint(Disk& disk, const std::string& directory, IndexStore& index, const VolumeId& volume, const SecretKey& key);
 
 /// Fills a new index from the newest whole checkpoint. Returns its LSN, 0 if there is none (the index stays empty).
 /// Code::corrupt if there are checkpoints and none is whole, newer_format, key.

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <mutex>
 
 #include "cache/drive/committer.h"
 #include "cache/drive/core.h"
@@ -16,12 +15,13 @@ class Checkpointer {
 
   /// Whether a checkpoint is due: its cost is then small beside the journal that it replaces.
   bool due();
+  /// Does nothing if one is being written already.
   Result<> run();
 
  private:
   DriveCore& core_;
   Committer& committer_;
-  std::mutex mutex_;
+  std::atomic<bool> running_{false};
   std::atomic<std::uint64_t> last_bytes_{0};  // of the last checkpoint
 };
 

@@ -3,10 +3,11 @@
 namespace atl {
 namespace {
 
-/// Rows that may wait for the index before a commit does the applying itself: bounds memory.
-constexpr std::size_t queued_rows_max = 400'000;
+/// Bytes of rows that may wait for the index before a commit does the applying itself: bounds memory.
+constexpr std::size_t queued_weight_max = 64u << 20;
 constexpr std::size_t write_buffer_bytes = 1u << 20;
 constexpr std::uint64_t record_bytes_estimate = 96;
+constexpr std::uint64_t cache_step = 64u << 20;
 
 }  // namespace
 
@@ -20,13 +21,19 @@ Result<std::optional<Committer::Cut>> Committer::make_cut() {
       for (const auto& [segment, bytes] : core_.writer->take_finished()) {
         core_.log(SegmentFinished{segment, bytes, core_.seams.clock.wall_now()});
       }
-      if (core_.records.empty() && core_.dirty.empty()) return std::nullopt;
+      if (core_.records.empty() && core_.dirty.empty() && core_.after_durable.empty()) return std::nullopt;
       lengths = core_.dirty.lengths();
       for (std::uint32_t length : lengths) needed += frame_bytes(length);
       // Room in the journal first: a batch that was cut must not fail for want of space.
       const std::uint64_t batch = core_.records.size() + lengths.size() * record_bytes_estimate + 4096;
       lock.unlock();
-      if (auto reserved = core_.journal->reserve(batch); !reserved) {
+      auto reserved = core_.journal->reserve(batch);
+      if (!reserved && reserved.error().code == Code::no_space) {
+        // Cached copies give way first.
+        const std::uint64_t cached = core_.segments->usage().cached_bytes;
+        if (core_.segments->shrink_cache(cached > cache_step ? cached - cache_step : 0) > 0) reserved = core_.journal->reserve(batch);
+      }
+      if (!reserved) {
         lock.lock();
         core_.journal_full = reserved.error().code == Code::no_space;
         return fail(reserved.error());
@@ -142,17 +149,17 @@ Result<> Committer::commit() {
     core_.durable_lsn = batch.upto;
   }
   ++core_.counters.commits;
-  std::size_t rows = 0;
+  std::size_t weight = 0;
   {
     std::lock_guard lock(queue_mutex_);
-    queued_rows_ += batch.index.rows();
-    rows = queued_rows_;
+    queued_weight_ += batch.index.weight();
+    weight = queued_weight_;
     queue_.push_back(std::move(batch.index));
   }
   commit_lock.unlock();
   for (auto& task : batch.after) task();
   core_.changed.wake();
-  if (rows > queued_rows_max) return apply();
+  if (weight > queued_weight_max) return apply();
   schedule_apply();
   return {};
 }
@@ -171,6 +178,11 @@ void Committer::schedule_apply() {
   });
 }
 
+Result<Lsn> Committer::flush_index() {
+  std::lock_guard apply_lock(apply_mutex_);
+  return core_.index->flush();
+}
+
 Result<> Committer::apply() {
   std::lock_guard apply_lock(apply_mutex_);
   std::vector<IndexChanges> commits;
@@ -178,10 +190,17 @@ Result<> Committer::apply() {
     std::lock_guard lock(queue_mutex_);
     commits.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(queue_.end()));
     queue_.clear();
-    queued_rows_ = 0;
+    queued_weight_ = 0;
   }
   if (commits.empty()) return {};
   if (auto applied = core_.index->apply(commits); !applied) {
+    if (applied.error().code == Code::no_space || applied.error().code == Code::busy) {
+      // Nothing was applied and nothing is lost: the journal has it all. Tried again with the next commit.
+      std::lock_guard lock(queue_mutex_);
+      for (const IndexChanges& changes : commits) queued_weight_ += changes.weight();
+      queue_.insert(queue_.begin(), std::make_move_iterator(commits.begin()), std::make_move_iterator(commits.end()));
+      return {};
+    }
     std::lock_guard lock(core_.mutex);
     core_.fail_stop(Error(applied.error().code, applied.error().what,
                           "what was saved is in the journal; free space or mend the disk, then mount again"));

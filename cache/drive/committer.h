@@ -21,8 +21,10 @@ class Committer {
   /// Everything accepted before the call is durable once this succeeds. Code::no_space: nothing was lost, try again
   /// when there is room. After any other failure the drive takes no more changes.
   Result<> commit();
-  /// Applies to the index what is durable. Code as of IndexStore::apply.
+  /// Applies to the index what is durable. A full disk is no failure: it is tried again. Code as of IndexStore::apply.
   Result<> apply();
+  /// IndexStore::flush, while nothing is applied.
+  Result<Lsn> flush_index();
 
   /// Runs `use` on the journal while no commit runs.
   template <typename Use>
@@ -58,7 +60,7 @@ class Committer {
   std::mutex apply_mutex_;
   std::mutex queue_mutex_;
   std::deque<IndexChanges> queue_;
-  std::size_t queued_rows_ = 0;
+  std::size_t queued_weight_ = 0;
   bool apply_scheduled_ = false;
 };
 

@@ -12,8 +12,6 @@ namespace {
 constexpr int resolve_attempts = 8;  // a piece may move (compaction) between its look-up and its read
 constexpr std::int64_t relatime_seconds = 24 * 3600;
 
-bool is_block(std::uint64_t offset, std::size_t size) { return offset % extent_bytes_max == 0 && size >= extent_bytes_max; }
-
 }  // namespace
 
 void DriveImpl::touch_atime(InodeNumber inode, const InodeRow& row) {
@@ -134,6 +132,7 @@ Result<> DriveImpl::admit(std::uint64_t bytes, const std::stop_token& stop) {
   };
   if (has_room()) return {};
   // Only nodes can make room. Ask them to, and wait for a bounded time.
+  if (shipper_.release_protected() && has_room()) return {};
   shipper_.hurry();
   const MonotonicTime deadline = core_->seams.clock.now() + core_->options.write_timeout;
   if (core_->changed.wait(core_->seams.runtime, deadline, stop, has_room)) return {};
@@ -142,55 +141,45 @@ Result<> DriveImpl::admit(std::uint64_t bytes, const std::stop_token& stop) {
               "see `atoll status` for the nodes, or raise staging_max");
 }
 
-Result<> DriveImpl::write_extents(InodeNumber inode, std::uint64_t offset, ByteView in) {
+Result<DriveImpl::SealedBlocks> DriveImpl::seal_blocks(ByteView in) {
+  SealedBlocks sealed;
+  if (in.empty()) return sealed;
   const std::vector<std::uint32_t> lengths(in.size() / extent_bytes_max, extent_bytes_max);
-  std::optional<std::vector<SegmentWriter::Place>> places;
-  while (!(places = core_->writer->reserve(lengths))) {
-    if (auto ensured = core_->writer->ensure(lengths.size() * frame_bytes(extent_bytes_max)); !ensured) return ensured;
+  constexpr std::size_t block_frame = frame_header_bytes + extent_bytes_max + seal_overhead_bytes;
+  static_assert(block_frame % 8 == 0);
+  for (;;) {
+    if (auto places = core_->writer->reserve(lengths)) {
+      sealed.places = std::move(*places);
+      break;
+    }
+    if (auto ensured = core_->writer->ensure(lengths.size() * block_frame); !ensured) return fail(ensured.error());
   }
   const KeyEpoch epoch = core_->keyring.current();
   const ExtentSealer& sealer = core_->sealer(epoch);
-  std::vector<ExtentId> extents;
-  Result<> written;
-  {
-    thread_local Bytes buffer;
-    buffer.resize(lengths.size() * frame_bytes(extent_bytes_max));
-    std::size_t begin = 0;  // of the frames not yet written, in `places`
-    for (std::size_t i = 0; i < places->size(); ++i) {
-      const ExtentId extent(core_->next_extent++);
-      extents.push_back(extent);
-      const MutableBytes frame = MutableBytes(buffer).subspan(i * frame_bytes(extent_bytes_max), frame_bytes(extent_bytes_max));
-      core_->frames->seal({extent, extent_bytes_max, epoch.value}, frame.first<frame_header_bytes>());
-      sealer.seal({core_->keyring.volume(), epoch, extent, extent_bytes_max}, in.subspan(i * extent_bytes_max, extent_bytes_max),
-                  frame.subspan(frame_header_bytes, extent_bytes_max + seal_overhead_bytes));
-      const bool last_of_run = i + 1 == places->size() || (*places)[i + 1].file != (*places)[begin].file;
-      if (!last_of_run) continue;
-      written = (*places)[begin].file->write((*places)[begin].offset,
-                                             ByteView(buffer).subspan(begin * frame_bytes(extent_bytes_max), (i + 1 - begin) * frame_bytes(extent_bytes_max)));
-      if (!written) break;
-      begin = i + 1;
+  thread_local Bytes buffer;
+  buffer.resize(lengths.size() * block_frame);
+  std::size_t begin = 0;  // of the frames not yet written, in `places`
+  for (std::size_t i = 0; i < sealed.places.size(); ++i) {
+    const ExtentId extent(core_->next_extent++);
+    sealed.extents.push_back(extent);
+    const MutableBytes frame = MutableBytes(buffer).subspan(i * block_frame, block_frame);
+    core_->frames->seal({extent, extent_bytes_max, epoch.value}, frame.first<frame_header_bytes>());
+    sealer.seal({core_->keyring.volume(), epoch, extent, extent_bytes_max}, in.subspan(i * extent_bytes_max, extent_bytes_max),
+                frame.subspan(frame_header_bytes));
+    const bool last_of_run = i + 1 == sealed.places.size() || sealed.places[i + 1].file != sealed.places[begin].file;
+    if (!last_of_run) continue;
+    const SegmentWriter::Place& first = sealed.places[begin];
+    if (auto written = first.file->write(first.offset, ByteView(buffer).subspan(begin * block_frame, (i + 1 - begin) * block_frame)); !written) {
+      for (const auto& place : sealed.places) core_->writer->settle(place);
+      // Reserved space that cannot be written is a failing disk: what else it would lose is not to be found out.
+      std::lock_guard lock(core_->mutex);
+      core_->fail_stop(written.error());
+      return fail(written.error());
     }
+    begin = i + 1;
   }
-  Result<> logged;
-  if (!written) {
-    // Reserved space that cannot be written is a failing disk: what else it would lose is not to be found out.
-    std::lock_guard lock(core_->mutex);
-    core_->fail_stop(written.error());
-  } else {
-    for (const auto& place : *places) core_->writer->written(place);
-    logged = changing([&]() -> Result<> {
-      if (auto row = file_row(inode); !row) return fail(row.error());
-      core_->dirty.cut(inode, offset, in.size());
-      const Timestamp now = core_->seams.clock.wall_now();
-      for (std::size_t i = 0; i < extents.size(); ++i) {
-        const auto& place = (*places)[i];
-        core_->log(Written{inode, offset + i * extent_bytes_max, extent_bytes_max, extents[i], place.segment(), place.offset, epoch, now});
-      }
-      return {};
-    });
-  }
-  for (const auto& place : *places) core_->writer->settle(place);
-  return written ? logged : written;
+  for (const auto& place : sealed.places) core_->writer->written(place);
+  return sealed;
 }
 
 Result<> DriveImpl::write(InodeNumber inode, std::uint64_t offset, ByteView in, std::stop_token stop) {
@@ -198,39 +187,40 @@ Result<> DriveImpl::write(InodeNumber inode, std::uint64_t offset, ByteView in, 
   if (offset > file_bytes_max || in.size() > file_bytes_max - offset) return fail(Code::too_large);
   if (auto admitted = admit(in.size(), stop); !admitted) return admitted;
   // Whole aligned blocks are sealed right here, from the caller's buffer; the ends wait for their neighbours.
-  const std::uint64_t head = std::min<std::uint64_t>(in.size(), (extent_bytes_max - offset % extent_bytes_max) % extent_bytes_max);
-  const auto put_dirty = [&](std::uint64_t at, ByteView bytes) -> Result<> {
-    if (bytes.empty()) return {};
-    std::uint64_t dirty = 0;
-    auto put = changing([&]() -> Result<> {
-      if (auto row = file_row(inode); !row) return fail(row.error());
-      core_->dirty.put(inode, at, bytes, core_->seams.clock.wall_now());
-      ++core_->changes;
-      dirty = core_->dirty.bytes();
-      return {};
-    });
-    if (put && dirty > core_->options.dirty_max) {
-      // The writer itself pays for the flush: memory stays bounded, whoever is fastest.
-      if (auto flushed = committer_.commit(); !flushed && flushed.error().code == Code::no_space) return flushed;
-    }
-    return put;
-  };
-  if (auto r = put_dirty(offset, in.first(head)); !r) return r;
-  std::uint64_t at = offset + head;
-  in = in.subspan(head);
-  if (is_block(at, in.size())) {
-    const std::size_t blocks = in.size() / extent_bytes_max * extent_bytes_max;
-    Result<> r;
-    try {
-      r = write_extents(inode, at, in.first(blocks));
-    } catch (const IndexFailure& failure) {
-      r = fail(failure.error());
-    }
-    if (!r) return r;
-    at += blocks;
-    in = in.subspan(blocks);
+  const std::uint64_t to_block = (extent_bytes_max - offset % extent_bytes_max) % extent_bytes_max;
+  const std::size_t head = static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), to_block));
+  const std::size_t middle = (in.size() - head) / extent_bytes_max * extent_bytes_max;
+  Result<SealedBlocks> sealed;
+  try {
+    sealed = seal_blocks(in.subspan(head, middle));
+  } catch (const IndexFailure& failure) {
+    return fail(failure.error());
   }
-  return put_dirty(at, in);
+  if (!sealed) return fail(sealed.error());
+  std::uint64_t dirty = 0;
+  // All parts of one request become part of the history at once.
+  auto accepted = changing([&]() -> Result<> {
+    if (auto row = file_row(inode); !row) return fail(row.error());
+    const Timestamp now = core_->seams.clock.wall_now();
+    const ByteView tail = in.subspan(head + middle);
+    core_->dirty.cut(inode, offset, in.size());
+    for (std::size_t i = 0; i < sealed->extents.size(); ++i) {
+      const SegmentWriter::Place& place = sealed->places[i];
+      core_->log(Written{inode, offset + head + i * extent_bytes_max, extent_bytes_max, sealed->extents[i], place.segment(), place.offset,
+                         core_->keyring.current(), now});
+    }
+    if (head > 0) core_->dirty.put(inode, offset, in.first(head), now);
+    if (!tail.empty()) core_->dirty.put(inode, offset + head + middle, tail, now);
+    ++core_->changes;
+    dirty = core_->dirty.bytes();
+    return {};
+  });
+  for (const auto& place : sealed->places) core_->writer->settle(place);
+  if (accepted && dirty > core_->options.dirty_max) {
+    // The writer itself pays for the flush: memory stays bounded, whoever is fastest.
+    if (auto flushed = committer_.commit(); !flushed && flushed.error().code == Code::no_space) return flushed;
+  }
+  return accepted;
 }
 
 Result<Attributes> DriveImpl::change_attributes(InodeNumber inode, const AttributeChange& change) {
@@ -350,12 +340,11 @@ Result<std::uint64_t> DriveImpl::seek(InodeNumber inode, std::uint64_t offset, S
       if (what == SeekWhat::data) {
         if (!data.empty()) return std::max(at, data.front().begin);
         // Skip what has no windows at all: a terabyte of hole is not walked.
-        if (!core_->dirty.has(inode)) {
-          const auto windows = core_->tables->windows(inode, window_end / window_bytes, (size - 1) / window_bytes);
-          if (windows.empty()) return fail(Code::not_found, "no data to the end");
-          at = std::max(window_end, windows.front() * window_bytes);
-          continue;
-        }
+        if (window_end == size) break;
+        const auto windows = core_->tables->windows(inode, window_end / window_bytes, (size - 1) / window_bytes);
+        const std::uint64_t next_mapped = windows.empty() ? size : windows.front() * window_bytes;
+        at = std::max(window_end, std::min(next_mapped, core_->dirty.next(inode, window_end).value_or(size)));
+        continue;
       } else {
         for (const Run& run : data) {
           if (run.begin > at) return at;

@@ -106,6 +106,15 @@ std::uint64_t DirtyFiles::end(InodeNumber inode) const {
   return last.first + last.second.size();
 }
 
+std::optional<std::uint64_t> DirtyFiles::next(InodeNumber inode, std::uint64_t offset) const {
+  const auto file = files_.find(inode);
+  if (file == files_.end()) return std::nullopt;
+  const Ranges& ranges = file->second.ranges;
+  auto it = ranges.upper_bound(offset);
+  if (it != ranges.begin() && std::prev(it)->first + std::prev(it)->second.size() > offset) return offset;
+  return it == ranges.end() ? std::nullopt : std::optional(it->first);
+}
+
 std::uint64_t DirtyFiles::bytes_of(InodeNumber inode) const {
   const auto file = files_.find(inode);
   std::uint64_t sum = 0;

@@ -36,6 +36,8 @@ class DirtyFiles {
                const std::function<void(std::uint64_t offset, ByteView bytes)>& visit) const;
   /// One past the last dirty byte of a file, 0 if none.
   std::uint64_t end(InodeNumber inode) const;
+  /// Where the first dirty byte at or after `offset` is.
+  std::optional<std::uint64_t> next(InodeNumber inode, std::uint64_t offset) const;
   std::uint64_t bytes_of(InodeNumber inode) const;
   bool has(InodeNumber inode) const { return files_.contains(inode); }
   /// When a file was last written, unless that was logged or overruled: then it has been taken.

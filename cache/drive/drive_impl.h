@@ -90,8 +90,15 @@ class DriveImpl final : public Drive {
   Result<> seal_dirty(std::unique_lock<std::mutex>& lock, InodeNumber inode, std::uint64_t offset, std::uint64_t length);
 
   Result<> admit(std::uint64_t bytes, const std::stop_token& stop);
-  Result<> write_extents(InodeNumber inode, std::uint64_t offset, ByteView in);
+  struct SealedBlocks {
+    std::vector<SegmentWriter::Place> places;
+    std::vector<ExtentId> extents;
+  };
+  /// Seals whole blocks into reserved places and writes them; the caller logs them and settles the places.
+  Result<SealedBlocks> seal_blocks(ByteView in);
   void purge_in_steps();
+  /// Purges what could not be purged when its last user went, since the drive took no changes then.
+  void sweep_orphans();
   void schedule_flush();
   std::uint64_t unshipped_bytes();
 

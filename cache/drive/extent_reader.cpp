@@ -70,13 +70,23 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
     if (local.error().code == Code::not_found) return fail(Code::io, "the staged segment " + std::to_string(row.segment.value) + " is missing");
     return local;
   }
-  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, deadline, stop); !fetched) return fetched;
+  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, deadline, stop); !fetched) {
+    // Compaction may have moved it, and its old objects may be gone.
+    std::lock_guard lock(core_.mutex);
+    const auto now = core_.tables->extent(extent);
+    if (!now || now->segment != row.segment || now->offset != row.offset) return fail(Code::not_found, "the extent has moved");
+    return fetched;
+  }
   if (auto opened = open(); !opened) return opened;
   ++core_.counters.node_extents;
   if (local.error().code != Code::not_found) {
     ++core_.counters.healed_extents;
-    // The local copy lies: a cached one is dropped whole and will be fetched again.
-    if (segment.full()) (void)core_.segments->remove(row.segment);
+    // The local copy lies: it is dropped whole and will be fetched again, but not before a crash could do without it.
+    if (segment.full()) {
+      std::lock_guard lock(core_.mutex);
+      ++core_.changes;
+      core_.after_durable.push_back([this, id = row.segment] { (void)core_.segments->remove(id); });
+    }
   }
   return {};
 }

@@ -143,6 +143,15 @@ void DriveImpl::purge_in_steps() {
   }
 }
 
+void DriveImpl::sweep_orphans() {
+  (void)locked([&]() -> Result<> {
+    const std::set<InodeNumber> orphans = core_->tables->orphans();
+    for (InodeNumber inode : orphans)
+      if (!to_purge_.contains(inode)) purge_if_unused(inode);
+    return {};
+  });
+}
+
 Result<Attributes> DriveImpl::attributes(InodeNumber inode) {
   return locked([&]() -> Result<Attributes> {
     auto row = inode_row(inode);

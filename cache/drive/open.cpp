@@ -86,7 +86,12 @@ Result<> recover(DriveCore& core) {
         index = fail(Code::corrupt, "the index in " + core.directory + " is older than the journal beside it");
         continue;
       }
-      if (auto r = replay(core); !r) return r;
+      if (auto r = replay(core); !r) {
+        // Either the index or the journal lies: the journal is proven by its hashes.
+        if (r.error().code != Code::corrupt || rebuilt) return r;
+        index = fail(r.error());
+        continue;
+      }
     } catch (const IndexFailure& failure) {
       index = fail(Code::corrupt, failure.error().what);
       continue;
@@ -168,7 +173,9 @@ Result<std::unique_ptr<Drive>> Drive::open(DriveSeams seams, std::string directo
       for (InodeNumber inode : orphans) core->log(Purged{inode});
     }
   } catch (const IndexFailure& failure) {
-    return fail(failure.error());
+    // A damaged index mends itself at the next mount; should this note fail to be written, it is found again then.
+    (void)replace_file(seams.disk, damaged_marker(core->directory), as_bytes("rebuild the index\n"));
+    return fail(failure.error().code, failure.error().what, "mount again: the index is rebuilt from the journal then");
   }
   return std::make_unique<DriveImpl>(std::move(core));
 }
@@ -201,13 +208,16 @@ void DriveImpl::start(Engine& engine) {
 void DriveImpl::schedule_flush() {
   tasks_.after(core_->options.flush_interval, [this] {
     (void)committer_.commit();  // no_space is told to whoever writes; anything else has become the drive's trouble
-    if (!core_->options.read_only && checkpointer_.due()) {
+    schedule_flush();
+    if (core_->options.read_only) return;
+    sweep_orphans();
+    if (!checkpointer_.due()) return;
+    tasks_.post([this] {
       if (auto r = checkpointer_.run(); !r && r.error().code == Code::corrupt) {
         std::lock_guard lock(core_->mutex);
         core_->fail_stop(r.error());
       }
-    }
-    schedule_flush();
+    });
   });
 }
 
@@ -219,6 +229,7 @@ Result<> DriveImpl::close(Duration bound) {
     std::lock_guard lock(core_->mutex);
     core_->closing = true;
   }
+  tasks_.request_stop();
   core_->changed.wake();
   if (core_->engine.load() != nullptr && !core_->options.read_only) shipper_.stop();
   tasks_.close();

@@ -32,8 +32,26 @@ Result<Bytes> Reclaimer::segment_bytes(SegmentId segment, const SegmentRow& row)
     if (auto r = file->read(0, bytes); r) return bytes;
   }
   const MonotonicTime deadline = core_.seams.clock.now() + core_.options.read_timeout;
-  if (auto r = fetcher_.fetch(segment, row, 0, bytes, deadline, {}); !r) return fail(r.error());
+  if (auto r = fetcher_.fetch(segment, row, 0, bytes, deadline, tasks_.stop_token()); !r) return fail(r.error());
   return bytes;
+}
+
+bool Reclaimer::short_of_room() {
+  const std::uint64_t staged = core_.segments->usage().staged_bytes;
+  if (staged + 2 * segment_bytes_max > core_.options.staging_max / 2) return true;
+  const auto usage = core_.seams.disk.usage(core_.directory);
+  return !usage || usage->free_bytes < core_.options.disk_reserve + 4 * segment_bytes_max;
+}
+
+bool Reclaimer::moved_is_protected() {
+  const SegmentId barrier = barrier_.load();
+  std::lock_guard lock(core_.mutex);
+  const std::uint8_t wanted = core_.tables->volume().protect_min;
+  for (const auto& [id, row] : core_.tables->segments()) {
+    if (id >= barrier) break;
+    if (row.live_extents > 0 && (!row.has_attempt || row.placed.size() < wanted)) return false;
+  }
+  return true;
 }
 
 Result<> Reclaimer::rewrite(SegmentId segment) {
@@ -49,6 +67,20 @@ Result<> Reclaimer::rewrite(SegmentId segment) {
   auto bytes = segment_bytes(segment, row);
   if (!bytes) return fail(bytes.error());
   const std::vector<LiveFrame> live = find_live_frames(core_, segment, *bytes);
+  std::uint64_t live_bytes = 0;
+  for (const LiveFrame& frame : live) live_bytes += frame_bytes(frame.row.length);
+  bool damaged = false;
+  {
+    std::lock_guard lock(core_.mutex);
+    const auto found = core_.tables->segments().find(segment);
+    damaged = found != core_.tables->segments().end() && found->second.live_bytes > live_bytes;
+    if (damaged && found->second.full()) {
+      // A local copy that hides live frames: nodes have whole ones, and the next pass asks them.
+      ++core_.changes;
+      core_.after_durable.push_back([this, segment] { (void)core_.segments->remove(segment); });
+      return fail(Code::corrupt, "the local copy of segment " + std::to_string(segment.value) + " is damaged; it is fetched again");
+    }
+  }
   Bytes plain;
   for (std::size_t begin = 0; begin < live.size();) {
     std::size_t end = begin;
@@ -65,6 +97,7 @@ Result<> Reclaimer::rewrite(SegmentId segment) {
     }
     // Each is opened first: damage must not be copied along as if it were whole.
     Result<> written;
+    std::vector<bool> copied(end - begin, false);
     for (std::size_t i = begin; i < end && written; ++i) {
       const LiveFrame& frame = live[i];
       const ByteView found = ByteView(*bytes).subspan(frame.row.offset, frame_bytes(frame.row.length));
@@ -75,16 +108,22 @@ Result<> Reclaimer::rewrite(SegmentId segment) {
         written = place.file->write(place.offset, found);
       } else {
         const MonotonicTime deadline = core_.seams.clock.now() + core_.options.read_timeout;
-        auto whole = reader_.read_frame(frame.extent, frame.row, deadline, {});
-        written = whole ? place.file->write(place.offset, *whole) : fail(whole.error());
+        auto whole = reader_.read_frame(frame.extent, frame.row, deadline, tasks_.stop_token());
+        if (!whole) {
+          damaged = damaged || whole.error().code != Code::not_found;
+          continue;  // it stays where it is, and is answered with an error to whoever reads it
+        }
+        written = place.file->write(place.offset, *whole);
       }
       if (written) core_.writer->written(place);
+      copied[i - begin] = written.has_value();
     }
     if (written) {
       std::lock_guard lock(core_.mutex);
       if (!core_.refusal()) {
         std::map<SegmentId, Relocated> moves;  // places of one reservation may lie in two segments
         for (std::size_t i = begin; i < end; ++i) {
+          if (!copied[i - begin]) continue;
           const SegmentWriter::Place& place = (*places)[i - begin];
           Relocated& moved = moves[place.segment()];
           moved.from = segment;
@@ -98,8 +137,10 @@ Result<> Reclaimer::rewrite(SegmentId segment) {
     if (!written) return written;
     begin = end;
   }
+  barrier_ = core_.writer->next();
   ++core_.counters.segments_compacted;
   drop(segment);
+  if (damaged) return fail(Code::corrupt, "parts of segment " + std::to_string(segment.value) + " are damaged and stay where they are");
   return {};
 }
 
@@ -123,7 +164,7 @@ std::vector<SegmentId> Reclaimer::candidates(bool thorough) {
 
 Result<bool> Reclaimer::remove_objects() {
   Engine* engine = core_.engine.load();
-  if (engine == nullptr) return false;
+  if (engine == nullptr || !moved_is_protected()) return false;
   std::vector<std::pair<AttemptId, GarbageRow>> due;
   std::vector<NodeId> nodes;
   {
@@ -139,7 +180,7 @@ Result<bool> Reclaimer::remove_objects() {
   auto name_key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::object_name);
   if (!name_key) return fail(name_key.error());
 
-  // Where a placement is known, one name goes; an upload that was never confirmed may have left its shard on any node.
+  // Any node may hold any shard: an upload that was never confirmed may have put a second copy elsewhere.
   struct Pending {
     std::mutex mutex;
     std::map<NodeId, bool> gone;  // node -> all of its objects are gone
@@ -151,9 +192,7 @@ Result<bool> Reclaimer::remove_objects() {
   std::map<AttemptId, std::set<NodeId>> touched;
   for (const auto& [attempt, row] : due) {
     for (std::uint8_t shard = 0; shard < row.n; ++shard) {
-      const auto home = std::find_if(row.placed.begin(), row.placed.end(), [&](const ShardHome& h) { return h.shard.value == shard; });
       for (const NodeId& node : nodes) {
-        if (home != row.placed.end() && home->node != node) continue;
         names[node].push_back(shard_object_name(*name_key, attempt, ShardIndex(shard), node));
         touched[attempt].insert(node);
       }
@@ -172,7 +211,7 @@ Result<bool> Reclaimer::remove_objects() {
       pending->landed.wake();
     });
   }
-  pending->landed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, {}, [&] {
+  pending->landed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, tasks_.stop_token(), [&] {
     std::lock_guard lock(pending->mutex);
     return pending->missing == 0;
   });
@@ -210,15 +249,16 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
   const bool thorough = wait;
   for (;;) {
     if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
-    if (tasks_.closed()) return fail(Code::cancelled, "the drive is being unmounted");
+    if (tasks_.stop_token().stop_requested()) return fail(Code::cancelled, "the drive is being unmounted");
     if (wait) shipper_.hurry();
     if (auto r = committer_.commit(); !r) return r;
     bool worked = false;
     try {
       for (SegmentId segment : candidates(thorough)) {
-        if (stop.stop_requested() || tasks_.closed()) break;
+        if (stop.stop_requested() || tasks_.stop_token().stop_requested()) break;
+        if (short_of_room()) break;  // what was rewritten so far goes to nodes first
         if (auto r = rewrite(segment); !r) {
-          if (wait) return r;
+          if (wait && r.error().code != Code::corrupt) return r;
         } else {
           worked = true;
         }
@@ -232,12 +272,12 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
       return fail(failure.error());
     }
     if (!wait) return committer_.commit();
-    if (worked) continue;
-    // Nothing left to rewrite: done once uploads have landed and what is due is gone.
+    if (worked && !short_of_room()) continue;
+    // Uploads land first; then either there is more to rewrite or only what is due to be removed.
     const auto settled = [&] {
       if (core_.writer->has_open_bytes() || shipper_.busy()) return false;
       std::lock_guard lock(core_.mutex);
-      if (core_.trouble) return true;
+      if (core_.trouble || core_.closing) return true;
       for (const auto& [id, row] : core_.tables->segments())
         if (row.finished && (!row.full() || row.live_extents == 0)) return false;
       return true;
@@ -258,8 +298,9 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
       }
       continue;
     }
-    if (candidates(true).empty() && !due_left()) return committer_.commit();
-    if (candidates(true).empty() && due_left()) {
+    if (worked && !candidates(true).empty()) continue;
+    if (!due_left()) return committer_.commit();
+    {
       auto removed = remove_objects();
       if (!removed) return fail(removed.error());
       if (due_left()) return fail(Code::too_few_nodes, "some nodes that hold garbage cannot be reached", "see `atoll status` for the nodes");

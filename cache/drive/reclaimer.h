@@ -4,6 +4,7 @@
 // Nothing is removed, here or there, before the record that makes it garbage is durable. Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,12 +21,16 @@ namespace atl {
 class Reclaimer {
  public:
   Reclaimer(DriveCore& core, Committer& committer, ExtentReader& reader, SegmentFetcher& fetcher, Shipper& shipper, Tasks& tasks)
-      : core_(core), committer_(committer), reader_(reader), fetcher_(fetcher), shipper_(shipper), tasks_(tasks) {}
+      : core_(core), committer_(committer), reader_(reader), fetcher_(fetcher), shipper_(shipper), tasks_(tasks), barrier_(core.writer->next()) {}
 
   /// A segment without live extents is gone; its objects are garbage.
   void drop(SegmentId segment);
   /// Copies what lives in a segment to the open one. The segment is dropped by a later round.
   Result<> rewrite(SegmentId segment);
+  /// Segments with smaller ids may hold what rewriting moved there.
+  SegmentId barrier() const { return barrier_.load(); }
+  /// All bytes of a shipped or staged segment, from wherever they are; the local header may read as zeros.
+  Result<Bytes> segment_bytes(SegmentId segment, const SegmentRow& row);
   /// Periodic care; returns at once.
   void tick();
   /// All that is due, thoroughly. With `wait`, until nothing more is due; else one pass.
@@ -36,7 +41,10 @@ class Reclaimer {
   std::vector<SegmentId> candidates(bool thorough);
   /// Removes objects of garbage that is due. True if some was due.
   Result<bool> remove_objects();
-  Result<Bytes> segment_bytes(SegmentId segment, const SegmentRow& row);
+  /// Staging or the disk has no room for more to be rewritten now.
+  bool short_of_room();
+  /// What was moved here from dropped segments is protected again, so that their objects may go.
+  bool moved_is_protected();
 
   DriveCore& core_;
   Committer& committer_;
@@ -44,6 +52,7 @@ class Reclaimer {
   SegmentFetcher& fetcher_;
   Shipper& shipper_;
   Tasks& tasks_;
+  std::atomic<SegmentId> barrier_;
   std::mutex pass_mutex_;
   std::mutex tick_mutex_;
   std::optional<MonotonicTime> last_pass_;

@@ -117,6 +117,11 @@ std::vector<std::shared_ptr<SegmentFile>> SegmentWriter::take_unsynced() {
   return files;
 }
 
+SegmentId SegmentWriter::next() const {
+  std::lock_guard lock(mutex_);
+  return next_;
+}
+
 bool SegmentWriter::has_closed() const {
   std::lock_guard lock(mutex_);
   return closed_.size() > finished_.size();

@@ -49,6 +49,8 @@ class SegmentWriter {
   std::vector<std::shared_ptr<SegmentFile>> take_unsynced();
   /// Something is in an open segment, or in a closed one that is not finished.
   bool has_open_bytes() const;
+  /// All segments so far have smaller ids.
+  SegmentId next() const;
   /// A closed segment waits to be taken as finished.
   bool has_closed() const;
 

@@ -55,14 +55,14 @@ void Shipper::start(Reclaimer& reclaimer) {
 }
 
 void Shipper::stop() {
-  std::vector<std::shared_ptr<Upload>> running;
+  std::vector<std::shared_ptr<Transfer>> running;
   {
     std::lock_guard lock(mutex_);
     stopped_ = true;
-    for (const auto& [segment, upload] : uploads_) running.push_back(upload);
+    for (const auto& [segment, upload] : uploads_)
+      if (upload->transfer) running.push_back(upload->transfer);
   }
-  for (const auto& upload : running)
-    if (upload->transfer) upload->transfer->cancel();
+  for (const auto& transfer : running) transfer->cancel();
   core_.changed.wait(core_.seams.runtime, std::nullopt, {}, [this] {
     std::lock_guard lock(mutex_);
     return uploads_.empty();
@@ -86,6 +86,22 @@ void Shipper::hurry() {
     open_since_.reset();
   }
   pump();
+}
+
+bool Shipper::release_protected() {
+  std::vector<SegmentId> enough;
+  {
+    std::lock_guard lock(core_.mutex);
+    const std::uint8_t wanted = core_.tables->volume().protect_min;
+    for (const auto& [id, row] : core_.tables->segments())
+      if (row.finished && row.has_attempt && !row.full() && row.placed.size() >= wanted) enough.push_back(id);
+  }
+  // The placements must be durable before the copy that they replace may go.
+  if (enough.empty() || !committer_.commit()) return false;
+  bool released = false;
+  for (SegmentId segment : enough)
+    if (!in_flight(segment) && core_.segments->mark_cached(segment)) released = true;
+  return released;
 }
 
 void Shipper::pump() {
@@ -243,9 +259,12 @@ Result<> Shipper::begin(SegmentId segment) {
     std::lock_guard lock(mutex_);
     prepared = prepared_.contains(segment);
   }
-  if (!prepared) {
+  if (!prepared && !(row.has_attempt && core_.segments->find(segment) == nullptr)) {
     if (!row.has_attempt && row.live_bytes + segment_header_bytes < row.bytes) {
-      if (auto r = blank_dead(segment, row.bytes); !r) return r;
+      if (auto r = blank_dead(segment, row.bytes); !r) {
+        // One damaged frame must not keep its whole segment from the nodes: what is whole moves on.
+        return r.error().code == Code::corrupt ? reclaimer_->rewrite(segment) : r;
+      }
     }
     if (auto r = core_.segments->finish(segment, row.bytes); !r) return r;
     std::lock_guard lock(mutex_);
@@ -271,9 +290,14 @@ Result<> Shipper::begin(SegmentId segment) {
   if (!name_key) return fail(name_key.error());
   auto content = std::make_shared<Upload::Content>();
   content->file = core_.segments->find(segment);
-  if (!content->file) return fail(Code::io, "the staged segment " + std::to_string(segment.value) + " is missing");
   ByteView bytes;
-  if (auto map = content->file->map()) {
+  if (!content->file || !content->file->holds(0, row.bytes)) {
+    // Staging gave its copy up when space was short: any k of the shards give it back.
+    auto fetched = reclaimer_->segment_bytes(segment, row);
+    if (!fetched) return fail(fetched.error());
+    content->copy = std::move(*fetched);
+    bytes = content->copy;
+  } else if (auto map = content->file->map()) {
     content->map = *map;
     bytes = ByteView(content->map.get(), row.bytes);
   } else {
@@ -347,7 +371,6 @@ void Shipper::completed(const std::shared_ptr<Upload>& upload, Result<> result) 
   bool stopped = false;
   {
     std::lock_guard lock(mutex_);
-    uploads_.erase(segment);
     stopped = stopped_;
     if (full) {
       prepared_.erase(segment);
@@ -358,16 +381,19 @@ void Shipper::completed(const std::shared_ptr<Upload>& upload, Result<> result) 
       retry.at = core_.seams.clock.now() + retry.delay;
     }
   }
-  if (stopped) {
+  {
+    // The last act that touches this: stop() returns when it sees no upload any more.
+    std::lock_guard lock(mutex_);
+    uploads_.erase(segment);
     core_.changed.wake();
-    return;
+    if (stopped) return;
+    // Writers and syncs may wait for these placements: durable now, not at the next timer.
+    tasks_.post([this] {
+      (void)committer_.commit();  // a failure has become the drive's trouble
+      core_.changed.wake();
+      pump();
+    });
   }
-  // Writers and syncs may wait for these placements: durable now, not at the next timer.
-  tasks_.post([this] {
-    (void)committer_.commit();  // a failure has become the drive's trouble
-    core_.changed.wake();
-    pump();
-  });
 }
 
 }  // namespace atl

@@ -28,6 +28,8 @@ class Shipper {
   void stop();
   /// Ships everything now, however little there is.
   void hurry();
+  /// Staging's copies of what is protected, though not full, become cache, for when space is short. True if any did.
+  bool release_protected();
   /// Looks for work soon.
   void pump();
   bool in_flight(SegmentId segment) const;

@@ -229,11 +229,13 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
   std::optional<Error> hopeless;
   // Nodes that came back a moment ago are noticed by the next probe: they get the time of two before sync gives up.
   const MonotonicTime patient_until = core_->seams.clock.now() + 2 * EngineOptions{}.probe_interval;
+  // What was accepted so far lies in these segments, or in those that rewriting moves it to.
+  shipper_.hurry();
+  const SegmentId cutoff = core_->writer->next();
   const auto reached = [&] {
-    if (core_->writer->has_open_bytes()) shipper_.hurry();
     SyncProgress now;
     std::size_t needed = 0;
-    bool all = !core_->writer->has_open_bytes();
+    bool all = true;
     {
       std::lock_guard lock(core_->mutex);
       if (core_->trouble) {
@@ -243,7 +245,7 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
       const VolumeRow& volume = core_->tables->volume();
       needed = level == SyncLevel::full ? volume.n : volume.protect_min;
       for (const auto& [id, row] : core_->tables->segments()) {
-        if (row.live_extents == 0) continue;
+        if (row.live_extents == 0 || id >= std::max(cutoff, reclaimer_.barrier())) continue;
         const std::size_t want = level == SyncLevel::full ? (row.has_attempt ? row.n : volume.n) : volume.protect_min;
         now.bytes_total += row.bytes;
         if (row.has_attempt && row.placed.size() >= want) {
@@ -268,8 +270,6 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
     }
     return false;
   };
-  // A shipper that waits for its next try is woken now.
-  shipper_.hurry();
   // Nothing changes while nodes stay away: look again when patience ends.
   tasks_.after(patient_until - core_->seams.clock.now(), [this] { core_->changed.wake(); });
   if (!core_->changed.wait(core_->seams.runtime, deadline, stop, reached)) {

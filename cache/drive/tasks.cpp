@@ -47,6 +47,7 @@ void Tasks::after(Duration delay, Runtime::Task task) {
 }
 
 void Tasks::close() {
+  stop_.request_stop();
   for (;;) {
     {
       std::lock_guard lock(gate_->mutex);

@@ -5,7 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <stop_token>
 
 #include "engine/base/runtime.h"
 
@@ -21,9 +21,13 @@ class Tasks {
   /// Waits until nothing runs; tasks that wait for a timer are dropped. Idempotent.
   void close();
   bool closed() const;
+  /// Asks what runs to end soon: its token is stopped. close() does so as well.
+  void request_stop() { stop_.request_stop(); }
+  std::stop_token stop_token() const { return stop_.get_token(); }
 
  private:
   struct Gate;
+  std::stop_source stop_;
   Runtime& runtime_;
   std::shared_ptr<Gate> gate_;
 };

@@ -7,14 +7,20 @@
 namespace atl {
 namespace {
 
+ExtentRow existing_extent(Tables& tables, ExtentId id) {
+  const auto row = tables.extent(id);
+  if (!row) throw IndexFailure(Error(Code::corrupt, "the index lacks extent " + std::to_string(id.value)));
+  return *row;
+}
+
 void add_reference(Tables& tables, ExtentId id) {
-  ExtentRow extent = *tables.extent(id);
+  ExtentRow extent = existing_extent(tables, id);
   ++extent.references;
   tables.put_extent(id, extent);
 }
 
 void drop_reference(Tables& tables, ExtentId id) {
-  ExtentRow extent = *tables.extent(id);
+  ExtentRow extent = existing_extent(tables, id);
   if (--extent.references > 0) {
     tables.put_extent(id, extent);
     return;

@@ -209,7 +209,7 @@ class Folder {
     const auto inode = tables_.inode(r.inode);
     if (!inode) return false;
     InodeRow row = *inode;
-    XattrsRow xattrs = row.has_xattrs ? *tables_.xattrs(r.inode) : XattrsRow{};
+    XattrsRow xattrs = row.has_xattrs ? existing_xattrs(r.inode) : XattrsRow{};
     xattrs.values[r.name] = r.value;
     row.has_xattrs = true;
     row.mode = (row.mode & S_IFMT) | (r.mode & 07777);
@@ -223,7 +223,7 @@ class Folder {
     const auto inode = tables_.inode(r.inode);
     if (!inode || !inode->has_xattrs) return false;
     InodeRow row = *inode;
-    XattrsRow xattrs = *tables_.xattrs(r.inode);
+    XattrsRow xattrs = existing_xattrs(r.inode);
     if (xattrs.values.erase(r.name) == 0) return false;
     row.has_xattrs = !xattrs.values.empty();
     row.ctime = r.time;
@@ -325,6 +325,12 @@ class Folder {
   }
 
  private:
+  XattrsRow existing_xattrs(InodeNumber inode) {
+    const auto row = tables_.xattrs(inode);
+    if (!row) throw IndexFailure(Error(Code::corrupt, "the index lacks the attributes of inode " + std::to_string(inode.value)));
+    return *row;
+  }
+
   std::optional<InodeRow> directory(InodeNumber inode) {
     const auto row = tables_.inode(inode);
     if (!row || !is_directory(row->mode)) return std::nullopt;

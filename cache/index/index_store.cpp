@@ -104,9 +104,17 @@ T must(Result<T> result) {
 
 }  // namespace
 
-std::size_t IndexChanges::rows() const {
-  return inodes.size() + entries.size() + xattrs.size() + windows.size() + extents.size() + segments.size() +
-         garbage.size() + nodes.size();
+std::size_t IndexChanges::weight() const {
+  std::size_t sum = 256 * (segments.size() + garbage.size() + nodes.size());
+  const auto add = [&sum](const auto& changes) {
+    for (const auto& [key, row] : changes) sum += sizeof(key) + 64 + (row ? row->weight() : 0);
+  };
+  add(inodes);
+  add(entries);
+  add(xattrs);
+  add(windows);
+  add(extents);
+  return sum;
 }
 
 struct IndexStore::State {

@@ -42,7 +42,8 @@ struct IndexChanges {
   std::vector<std::pair<NodeId, std::optional<NodeSpec>>> nodes;
   std::optional<VolumeRow> volume;
 
-  std::size_t rows() const;
+  /// Memory that the rows take, about.
+  std::size_t weight() const;
 };
 
 struct ListedEntry {

@@ -6,6 +6,8 @@ Error sqlite_error(sqlite3* db, int code, const std::string& doing) {
   Code kind = Code::io;
   switch (code & 0xff) {
     case SQLITE_FULL: kind = Code::no_space; break;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: kind = Code::busy; break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_SCHEMA:

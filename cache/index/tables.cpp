@@ -122,7 +122,10 @@ void Tables::put_entry(const EntryKey& key, const EntryRow& row) {
 
 void Tables::cut_entry(const EntryKey& key) {
   if (const auto old = entry(key)) {
-    if (const auto fresh = fresh_entries_.find(key.parent); fresh != fresh_entries_.end()) fresh->second.erase(old->cookie);
+    if (const auto fresh = fresh_entries_.find(key.parent); fresh != fresh_entries_.end()) {
+      fresh->second.erase(old->cookie);
+      if (fresh->second.empty()) fresh_entries_.erase(fresh);
+    }
   }
   entries_.put(key, nullptr);
 }

@@ -300,19 +300,10 @@ TEST_CASE("fsynced files survive every crash, and the drive stays a prefix of it
           next = history.back();
           const Bytes bytes = random.bytes(1 + random.below(random.chance(0.3) ? 300'000 : 3'000));
           const std::uint64_t offset = random.below(3) * 1'000;
-          // A write larger than an extent reaches the drive in parts; each is a state of its own.
           f.write(inode, offset, bytes);
           Bytes& content = next[name];
-          const std::uint64_t head = std::min<std::uint64_t>(bytes.size(), (131'072 - offset % 131'072) % 131'072);
-          const std::uint64_t blocks = (bytes.size() - head) / 131'072 * 131'072;
-          std::uint64_t done = 0;
-          for (std::uint64_t part : {head, blocks, bytes.size() - head - blocks}) {
-            if (part == 0) continue;
-            if (content.size() < offset + done + part) content.resize(offset + done + part);
-            std::copy(bytes.begin() + static_cast<std::ptrdiff_t>(done), bytes.begin() + static_cast<std::ptrdiff_t>(done + part), content.begin() + static_cast<std::ptrdiff_t>(offset + done));
-            done += part;
-            if (done < bytes.size()) history.push_back(next);
-          }
+          if (content.size() < offset + bytes.size()) content.resize(offset + bytes.size());
+          std::copy(bytes.begin(), bytes.end(), content.begin() + static_cast<std::ptrdiff_t>(offset));
         }
       }
       history.push_back(next);
