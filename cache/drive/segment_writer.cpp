@@ -47,6 +47,12 @@ std::uint64_t SegmentWriter::room() const {
 }
 
 Result<> SegmentWriter::ensure(std::uint64_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    if (room() >= bytes) return {};
+  }
+  // One at a time: writers that all find the last segment full would each preallocate one of their own.
+  std::lock_guard creating(creating_);
   for (;;) {
     SegmentId id;
     {

@@ -66,6 +66,7 @@ class SegmentWriter {
 
   SegmentStore& store_;
   const std::uint64_t capacity_;
+  std::mutex creating_;              // held while a segment is created; taken before mutex_
   mutable std::mutex mutex_;
   SegmentId next_;
   std::deque<Open> open_;            // places come from the front
