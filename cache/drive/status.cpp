@@ -57,8 +57,8 @@ Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<Atte
 Survival survival(const Tally& t, std::size_t nodes, std::uint64_t only_here) {
   Survival s;
   s.of = static_cast<std::uint32_t>(nodes);
-  if (!t.any_segment && only_here == 0) {
-    s.text = "nothing is stored yet";
+  if (!t.any_segment) {
+    s.text = only_here == 0 ? "nothing is stored yet" : human_bytes(only_here) + " exist only on this computer";
     return s;
   }
   if (t.margin < 0 || t.worst == Protection::none) {

@@ -71,6 +71,9 @@ void write_now(Served& served, Reply& reply, InodeNumber inode, ByteView in, std
     return served.drive.write(inode, offset, in, interruptible.token());
   }();
   if (!written) return reply.error(written.error());
+  // Under its write-back cache the kernel never asks again how many blocks a file has; once told, it does at the next stat.
+  if (served.blocks_outdated.insert(inode))
+    static_cast<void>(fuse_lowlevel_notify_inval_inode(served.session, inode.value, -1, 0));
   reply.count(in.size());
 }
 

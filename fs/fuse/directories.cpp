@@ -27,6 +27,7 @@ void list(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t cookie, 
       if (plus) {
         fuse_entry_param entry{};  // inode 0: nothing counted, as for "." and ".."
         if (shown.attributes != nullptr) {
+          served.blocks_outdated.erase(shown.inode);
           entry = to_entry(*shown.attributes);
         } else {
           entry.attr.st_ino = shown.inode.value;

@@ -43,6 +43,7 @@ inline Caller caller_of(fuse_req_t request) {
 /// Answers with a counted inode, and gives the count back if the kernel no longer wants it.
 inline void reply_entry(Served& served, Reply& reply, const Result<Attributes>& made) {
   if (!made) return reply.error(made.error());
+  served.blocks_outdated.erase(made->inode);
   if (!reply.entry(to_entry(*made))) served.drive.forget(made->inode, 1);
 }
 

@@ -13,10 +13,11 @@ namespace atl {
 
 class InodeSet {
  public:
-  void insert(InodeNumber inode) {
+  /// True if it was not in the set.
+  bool insert(InodeNumber inode) {
     Shard& shard = of(inode);
     const std::lock_guard lock(shard.mutex);
-    shard.inodes.insert(inode);
+    return shard.inodes.insert(inode).second;
   }
   void erase(InodeNumber inode) {
     Shard& shard = of(inode);

@@ -20,6 +20,7 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void forget(fuse_req_t request, fuse_ino_t inode, std::uint64_t count) {
   handle(request, [&](Served& served, Reply& reply) {
     served.pages.erase(InodeNumber(inode));
+    served.blocks_outdated.erase(InodeNumber(inode));
     served.drive.forget(InodeNumber(inode), count);
     reply.none();
   });
@@ -29,6 +30,7 @@ void forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* forge
   handle(request, [&](Served& served, Reply& reply) {
     for (std::size_t i = 0; i < count; ++i) {
       served.pages.erase(InodeNumber(forgets[i].ino));
+      served.blocks_outdated.erase(InodeNumber(forgets[i].ino));
       served.drive.forget(InodeNumber(forgets[i].ino), forgets[i].nlookup);
     }
     reply.none();
@@ -37,6 +39,7 @@ void forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* forge
 
 void getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   handle(request, [&](Served& served, Reply& reply) {
+    served.blocks_outdated.erase(InodeNumber(inode));
     const Result<Attributes> attributes = served.drive.attributes(InodeNumber(inode));
     attributes ? reply.attributes(*attributes) : reply.error(attributes.error());
   });
@@ -60,6 +63,7 @@ void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* stat, int set, f
     change.atime = time(FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, stat->st_atim);
     change.mtime = time(FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
     change.ctime = time(FUSE_SET_ATTR_CTIME, 0, stat->st_ctim);
+    served.blocks_outdated.erase(InodeNumber(inode));
     const Result<Attributes> changed = served.drive.change_attributes(InodeNumber(inode), change);
     changed ? reply.attributes(*changed) : reply.error(changed.error());
   });

@@ -30,6 +30,7 @@ struct Served {
   fuse_session* session = nullptr;
   Gate gate;
   InodeSet pages;
+  InodeSet blocks_outdated;  // written since the kernel was last told their attributes
   std::atomic<std::uint64_t> writes_seen{0};     // received so far
   std::atomic<std::uint64_t> writes_running{0};  // received and not answered
   std::atomic<bool> answered_init{false};

@@ -12,9 +12,12 @@ namespace {
 constexpr std::string_view access_acl = "system.posix_acl_access";
 constexpr std::string_view default_acl = "system.posix_acl_default";
 
-/// In the system namespace only ACLs mean something here.
-bool offered(std::string_view name) {
-  return !name.starts_with("system.") || name == access_acl || name == default_acl;
+/// 0, or why a name cannot be an attribute's. In the system namespace only ACLs mean something here.
+int refusal_of(std::string_view name) {
+  if (name == access_acl || name == default_acl) return 0;
+  for (const std::string_view space : {"user.", "trusted.", "security."})
+    if (name.starts_with(space)) return name.size() > space.size() ? 0 : EINVAL;
+  return EOPNOTSUPP;
 }
 
 bool is_in_group(fuse_req_t request, gid_t group) {
@@ -48,7 +51,7 @@ Result<> clear_setgid(Served& served, fuse_req_t request, InodeNumber inode) {
 
 void setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value, std::size_t size, int flags) {
   handle(request, [&](Served& served, Reply& reply) {
-    if (!offered(name)) return reply.error(EOPNOTSUPP);
+    if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal);
     SetXattrMode mode = SetXattrMode::create_or_replace;
     if ((flags & XATTR_CREATE) != 0) mode = SetXattrMode::create;
     if ((flags & XATTR_REPLACE) != 0) mode = SetXattrMode::replace;
@@ -60,7 +63,7 @@ void setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char
 
 void getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, std::size_t size) {
   handle(request, [&](Served& served, Reply& reply) {
-    if (!offered(name)) return reply.error(EOPNOTSUPP);
+    if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal);
     const Result<Bytes> value = served.drive.get_xattr(InodeNumber(inode), name);
     if (!value) return reply.error(value.error());
     if (size == 0) return reply.xattr_size(value->size());
@@ -83,7 +86,7 @@ void listxattr(fuse_req_t request, fuse_ino_t inode, std::size_t size) {
 
 void removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
   handle(request, [&](Served& served, Reply& reply) {
-    if (!offered(name)) return reply.error(EOPNOTSUPP);
+    if (const int refusal = refusal_of(name); refusal != 0) return reply.error(refusal);
     reply.result(served.drive.remove_xattr(InodeNumber(inode), name));
   });
 }
