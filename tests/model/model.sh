@@ -18,7 +18,7 @@ set -u
 start() {
   setsid "$atoll" mount "$point" -f ${mount_options[*]} >>"$log" 2>&1 </dev/null &
   echo \$! >"$scratch/pid"
-  for ((i = 0; i < 600; i++)); do grep -q " $point [^-]*- fuse" /proc/self/mountinfo && stat -f "$point" >/dev/null 2>&1 && return 0; sleep 0.05; done
+  for ((i = 0; i < 600; i++)); do [ "\$(stat -f -c %t "$point" 2>/dev/null)" = 65735546 ] && return 0; sleep 0.05; done
   echo "the drive does not mount again" >&2
   return 1
 }
