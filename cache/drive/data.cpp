@@ -132,10 +132,10 @@ Result<> DriveImpl::admit(std::uint64_t bytes, const std::stop_token& stop) {
   };
   if (has_room()) return {};
   // Only nodes can make room. Ask them to, and wait for a bounded time.
-  if (shipper_.release_protected() && has_room()) return {};
   shipper_.hurry();
+  const auto makes_room = [&] { return has_room() || (shipper_.release_protected() && has_room()); };
   const MonotonicTime deadline = core_->seams.clock.now() + core_->options.write_timeout;
-  if (core_->changed.wait(core_->seams.runtime, deadline, stop, has_room)) return {};
+  if (core_->changed.wait(core_->seams.runtime, deadline, stop, makes_room)) return {};
   if (stop.stop_requested()) return fail(Code::cancelled, "a write was interrupted while it waited for room");
   return fail(Code::no_space, "staging is full: " + human_bytes(unshipped_bytes()) + " wait for nodes, and the nodes do not take them",
               "see `atoll status` for the nodes, or raise staging_max");
