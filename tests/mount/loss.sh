@@ -5,7 +5,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 read_timeout_s=4
-count=$([ "$quick" = 1 ] && echo 60 || echo 150)
+count=$([ "$quick" = 1 ] && echo 40 || echo 70)
 plain=$scratch/plain
 
 make_drive
