@@ -69,6 +69,7 @@ struct DriveCore {
   Waiters changed;
   DriveCounters counters;
   std::atomic<std::uint64_t> next_extent{1};
+  std::atomic<MonotonicTime> last_write{MonotonicTime{}};  // when somebody last waited for a write
 
   std::mutex mutex;  // the state lock; guards all that follows
   std::optional<Tables> tables;

@@ -185,6 +185,7 @@ Result<DriveImpl::SealedBlocks> DriveImpl::seal_blocks(ByteView in) {
 Result<> DriveImpl::write(InodeNumber inode, std::uint64_t offset, ByteView in, std::stop_token stop) {
   if (in.empty()) return {};
   if (offset > file_bytes_max || in.size() > file_bytes_max - offset) return fail(Code::too_large);
+  core_->last_write = core_->seams.clock.now();
   if (auto admitted = admit(in.size(), stop); !admitted) return admitted;
   // Whole aligned blocks are sealed right here, from the caller's buffer; the ends wait for their neighbours.
   const std::uint64_t to_block = (extent_bytes_max - offset % extent_bytes_max) % extent_bytes_max;

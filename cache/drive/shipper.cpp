@@ -13,6 +13,9 @@ constexpr std::size_t uploads_max = 2;
 constexpr Duration tick_interval = std::chrono::milliseconds(500);
 constexpr Duration retry_min = std::chrono::seconds(1);
 constexpr Duration retry_max = std::chrono::seconds(60);
+/// Uploads yield to a writer for so long; with six nodes on its disk they would take two thirds of it.
+constexpr Duration writer_pause = std::chrono::milliseconds(250);
+constexpr Duration yield_max = std::chrono::seconds(5);
 /// A segment with more than this share dead is rewritten before it is shipped; with less, its dead frames are blanked.
 constexpr std::uint64_t rewrite_divisor = 8;
 
@@ -84,8 +87,22 @@ void Shipper::hurry() {
   {
     std::lock_guard lock(mutex_);
     open_since_.reset();
+    hurried_ = true;
   }
   pump();
+}
+
+bool Shipper::yields() {
+  const MonotonicTime now = core_.seams.clock.now();
+  const bool writing = now - core_.last_write.load() < writer_pause;
+  const bool room = core_.segments->usage().staged_bytes < core_.options.staging_max / 4;
+  std::lock_guard lock(mutex_);
+  if (hurried_ || !writing || !room) {
+    yielding_since_.reset();
+    return false;
+  }
+  if (!yielding_since_) yielding_since_ = now;
+  return now - *yielding_since_ < yield_max;
 }
 
 bool Shipper::release_protected() {
@@ -140,10 +157,11 @@ void Shipper::tick() {
     open_since_.reset();
   }
   if (old) {
-    hurry();
-  } else {
-    pump();
+    core_.writer->close_open();
+    std::lock_guard lock(mutex_);
+    open_since_.reset();
   }
+  pump();
   reclaimer_->tick();
   tasks_.after(tick_interval, [this] { tick(); });
 }
@@ -175,6 +193,11 @@ void Shipper::round() {
       candidates.push_back(candidate);
     }
   }
+  if (candidates.empty()) {
+    std::lock_guard lock(mutex_);
+    hurried_ = false;
+  }
+  if (yields()) return;  // the next tick looks again
   for (const Candidate& candidate : candidates) {
     {
       std::lock_guard lock(mutex_);

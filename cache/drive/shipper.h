@@ -40,6 +40,8 @@ class Shipper {
 
   void tick();
   void round();
+  /// Whether uploads wait a moment, since somebody is writing and there is room for what they write.
+  bool yields();
   Result<> begin(SegmentId segment);
   void completed(const std::shared_ptr<Upload>& upload, Result<> result);
   /// Overwrites dead frames of a staged segment with noise. Not under the state lock.
@@ -54,6 +56,8 @@ class Shipper {
   bool stopped_ = true;
   bool running_ = false;  // a task works through rounds
   bool again_ = false;    // and goes round once more
+  bool hurried_ = false;  // somebody waits for the nodes
+  std::optional<MonotonicTime> yielding_since_;
   std::map<SegmentId, std::shared_ptr<Upload>> uploads_;
   std::set<SegmentId> prepared_;  // finished on disk and blanked
   struct Retry {

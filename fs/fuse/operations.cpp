@@ -15,7 +15,8 @@ void init(void* user, fuse_conn_info* connection) {
   want(FUSE_CAP_ASYNC_READ);
   want(FUSE_CAP_WRITEBACK_CACHE);
   want(FUSE_CAP_READDIRPLUS);
-  want(FUSE_CAP_READDIRPLUS_AUTO);
+  // Not the automatic kind: it falls back to plain listings, and then `ls -l` looks up each name by itself.
+  refuse(FUSE_CAP_READDIRPLUS_AUTO);
   want(FUSE_CAP_POSIX_ACL);
   want(FUSE_CAP_DONT_MASK);
   want(FUSE_CAP_PARALLEL_DIROPS);
