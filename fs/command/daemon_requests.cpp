@@ -1,7 +1,5 @@
 #include "fs/command/daemon_requests.h"
 
-#include <condition_variable>
-#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "fs/command/status_report.h"
@@ -40,21 +38,10 @@ Result<json> sync(Running& running, const json& request, const ProgressSink& pro
     deadline = running.clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
   // What the kernel still holds was saved as well, as far as the person can see.
   if (auto written = running.session.write_back(write_back_bound); !written && level == SyncLevel::local) return fail(written.error());
-  // Nodes may be there without having been looked at since the mount, or since they came back: too few of them counts
-  // only once each was looked for again.
-  const MonotonicTime looked_at_all = running.clock.now() + EngineOptions{}.probe_interval + std::chrono::seconds(1);
-  for (;;) {
-    auto done = running.drive.sync(
-        level, deadline,
-        [&](const SyncProgress& now) { progress({{"done", now.bytes_done}, {"total", now.bytes_total}}); }, stop);
-    if (done) return json::object();
-    const MonotonicTime now = running.clock.now();
-    if (done.error().code != Code::too_few_nodes || now >= looked_at_all || (deadline && now >= *deadline)) return fail(done.error());
-    std::mutex mutex;
-    std::unique_lock lock(mutex);
-    std::condition_variable_any().wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
-    if (stop.stop_requested()) return fail(Code::cancelled, "the sync was given up");
-  }
+  auto done = running.drive.sync(
+      level, deadline, [&](const SyncProgress& now) { progress({{"done", now.bytes_done}, {"total", now.bytes_total}}); }, stop);
+  if (!done) return fail(done.error());
+  return json::object();
 }
 
 Result<json> stop(Running& running, const json& request, const ProgressSink& progress, std::stop_token token) {
