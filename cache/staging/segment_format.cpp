@@ -112,7 +112,7 @@ Result<> inspect_segment_file(Disk& disk, const std::string& path,
   if (!file) return fail(file.error());
   auto size = (*file)->size();
   if (!size) return fail(size.error());
-  if (*size > segment_bytes_max) return fail(Code::corrupt, path + " is longer than a segment can be");
+  if (*size > segment_header_bytes + segment_bytes_max) return fail(Code::corrupt, path + " is longer than a segment can be");
   Bytes bytes(*size);
   auto count = (*file)->read(0, bytes);
   if (!count) return fail(count.error());
