@@ -282,7 +282,9 @@ Result<> Shipper::begin(SegmentId segment) {
     std::lock_guard lock(mutex_);
     prepared = prepared_.contains(segment);
   }
-  if (!prepared && !(row.has_attempt && core_.segments->find(segment) == nullptr)) {
+  // Staging may have given up its copy of a protected segment; what reads brought back since is cache, and not whole.
+  const auto staged = core_.segments->find(segment);
+  if (!prepared && staged && staged->holds(0, row.bytes)) {
     if (!row.has_attempt && row.live_bytes + segment_header_bytes < row.bytes) {
       if (auto r = blank_dead(segment, row.bytes); !r) {
         // One damaged frame must not keep its whole segment from the nodes: what is whole moves on.
