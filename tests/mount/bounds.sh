@@ -32,16 +32,16 @@ limits=staging_max=64MiB,cache_max=32MiB,dirty_max=16MiB,write_timeout_s=4,gc_gr
 make_drive
 mount_drive -o "$limits"
 base=$(disk)
-size=$((320 * mib))
-check "a file of 320 MiB is written through 64 MiB of staging" while_watching "$programs/mount_files" write "$point/large" "$size" 1
+size=$((640 * mib))
+check "a file of 640 MiB is written through 64 MiB of staging" while_watching "$programs/mount_files" write "$point/large" "$size" 1
 largest=$(cat "$scratch/largest")
-expect "local disk stayed within staging, cache and their margin ($((largest / mib)) MiB, $((base / mib)) at first)" "[ $largest -le $((base + (64 + 32 + 160) * mib)) ]"
+expect "local disk stayed within staging, cache and their margin ($((largest / mib)) MiB, $((base / mib)) at first)" "[ $largest -le $((base + (64 + 32 + 224) * mib)) ]"
 expect "memory does not grow with the file (peak $(($(peak) / mib)) MiB)" "[ $(peak) -lt $((420 * mib)) ]"
 check "it reaches all nodes" "$atoll" sync --full --timeout 120
 drop_cache
 check "and reads back through a cache of 32 MiB" while_watching "$programs/mount_files" check "$point/large" "$size" 1
 largest=$(cat "$scratch/largest")
-expect "the cache keeps its limit while reading ($((largest / mib)) MiB on disk)" "[ $largest -le $((base + (64 + 32 + 160) * mib)) ]"
+expect "the cache keeps its limit while reading ($((largest / mib)) MiB on disk)" "[ $largest -le $((base + (64 + 32 + 224) * mib)) ]"
 cached=$(status_of cache_bytes)
 expect "cache_bytes is at most cache_max" "[ ${cached:-999999999999} -le $((34 * mib)) ]" "$cached"
 expect "memory after reading: peak $(($(peak) / mib)) MiB" "[ $(peak) -lt $((480 * mib)) ]"
@@ -56,7 +56,7 @@ out=$("$programs/mount_files" write "$point/toomuch" $((200 * mib)) 4)
 took=$(($(now_ms) - begin))
 expect "with no nodes a write beyond staging_max ends with ENOSPC" '[[ $out == *ENOSPC* ]]' "$out"
 expect "after waiting within its bound ($took ms)" "[ $took -ge 1000 ] && [ $took -lt 40000 ]"
-expect "local disk did not run over ($(($(disk) / mib)) MiB)" "[ $(disk) -le $((base + (64 + 32 + 160) * mib)) ]" "$(du -ah --max-depth=2 "$ATOLL_HOME/default" | sort -rh | head -n 15)"
+expect "local disk did not run over ($(($(disk) / mib)) MiB)" "[ $(disk) -le $((base + (64 + 32 + 224) * mib)) ]" "$(du -ah --max-depth=2 "$ATOLL_HOME/default" | sort -rh | head -n 15)"
 check "what was accepted before is there" "$programs/mount_files" check "$point/accepted" $((6 * mib)) 3
 check "names can still be looked up and removed" rm "$point/toomuch"
 for node in 1 2 3 4; do mv "$scratch/away-$node" "$nodes/$node"; done
