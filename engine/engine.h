@@ -32,6 +32,8 @@ struct NodeSpec {
   NodeId id;
   std::string url;  // dir:/path, later atoll: and s3:
   Labels labels;
+  bool draining = false;  // is read, and gets nothing new
+  friend bool operator==(const NodeSpec&, const NodeSpec&) = default;
 };
 
 enum class NodeState { ok, slow, absent, full, stale, lying };
@@ -78,6 +80,7 @@ struct ShardHome {
 struct UploadRequest {
   std::vector<ShardIndex> shards;                                  // to place now
   std::vector<ShardHome> placed;                                   // of this attempt, already durable somewhere
+  std::size_t need = 0;                                            // k: so many of all bring the segment back
   std::function<std::vector<ByteView>(ShardIndex)> body;           // the object as a gather list; called on engine threads
   std::function<std::string(ShardIndex, NodeId)> object_name;
   std::shared_ptr<const void> keep_alive;                          // owns what the views show, until done
@@ -143,6 +146,12 @@ class Engine {
                     std::function<void(Result<std::vector<std::string>>)> done) = 0;
   virtual void stat(NodeId node, std::string name, std::function<void(Result<ObjectStat>)> done) = 0;
 
+  /// From now on these are the nodes. A new one, and one whose address is another, is looked for at once, without
+  /// waiting; other changes of what is known of a node just apply. What runs on a node that is not named any more ends
+  /// (uploads go elsewhere), and no completion tells of something stored there once this has returned. Waits for the
+  /// engine's thread; never from a completion. Code::invalid for a URL that cannot be one, or an id named twice, and
+  /// cancelled: then nothing has changed.
+  virtual Result<> set_nodes(std::vector<NodeSpec> nodes) = 0;
   virtual std::vector<NodeStatus> nodes() const = 0;
   virtual EngineCounters counters() const = 0;
   /// Called (on an engine thread) whenever a node's state changes: what waited for nodes may go on.

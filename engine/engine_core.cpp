@@ -1,6 +1,9 @@
 #include "engine/engine_core.h"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
+#include <map>
+#include <set>
 
 #include "engine/transfer/fetch.h"
 #include "engine/transfer/single.h"
@@ -29,8 +32,11 @@ std::string_view to_string(NodeState state) {
 }
 
 EngineCore::EngineCore(Loop& loop, Random& random, EngineOptions options, std::vector<NodeSpec> specs,
-                       std::vector<std::shared_ptr<Node>> nodes)
-    : parts_(loop, random, options, specs, std::move(nodes)), probing_(specs.size()), probed_(specs.size()) {
+                       std::vector<std::shared_ptr<Node>> nodes, NodeMaker make_node)
+    : parts_(loop, random, options, specs, std::move(nodes)),
+      make_node_(std::move(make_node)),
+      probing_(specs.size()),
+      probed_(specs.size()) {
   parts_.gate->post([this] {
     parts_.health.on_change([this](std::size_t node) { node_changed(node); });
     probe_all();
@@ -85,11 +91,11 @@ void EngineCore::put(NodeId node, std::string name, std::shared_ptr<const Bytes>
     if (result) {
       ++parts_.counters.node_writes;
       parts_.counters.node_write_bytes += size;
-      parts_.health.stored(*parts_.find(node), size);
+      if (const auto index = parts_.find(node)) parts_.health.stored(*index, size);
     }
     done(std::move(result));
   };
-  auto transfer = std::make_shared<SingleCall<void>>(parts_, node, CallKind::write, std::move(call), std::move(counted));
+  auto transfer = std::make_shared<SingleCall<void>>(parts_, node, CallKind::write, std::move(call), std::move(counted), size);
   if (!begin(std::move(transfer))) done(closed());
 }
 
@@ -114,9 +120,83 @@ void EngineCore::stat(NodeId node, std::string name, std::function<void(Result<O
   if (!begin(std::move(transfer))) done(closed());
 }
 
+Result<> EngineCore::set_nodes(std::vector<NodeSpec> nodes) {
+  const std::lock_guard lock(close_mutex_);
+  if (shut_) return closed();
+  std::map<NodeId, NodeSpec> present;
+  for (const NodeStatus& status : parts_.health.snapshot()) present.emplace(status.spec.id, status.spec);
+  std::set<NodeId> named;
+  std::vector<std::shared_ptr<Node>> fresh(nodes.size());
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (!named.insert(nodes[i].id).second) return fail(Code::invalid, nodes[i].url + " is named twice");
+    const auto known = present.find(nodes[i].id);
+    if (known != present.end() && known->second.url == nodes[i].url) continue;
+    if (!make_node_) return fail(Code::unsupported, "this engine takes no new nodes");
+    auto made = make_node_(nodes[i]);
+    if (!made) return fail(made.error());
+    fresh[i] = std::move(*made);
+  }
+  parts_.loop.run_and_wait([&] {
+    std::vector<std::size_t> gone;
+    for (const auto& [id, node] : parts_.index) {
+      if (!named.contains(id)) gone.push_back(node);
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const auto known = parts_.find(nodes[i].id);
+      if (known && fresh[i]) gone.push_back(*known);
+    }
+    // New ones first: what has to leave a node finds them.
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      if (fresh[i]) {
+        add_node(nodes[i], std::move(fresh[i]));
+      } else {
+        parts_.health.respecify(*parts_.find(nodes[i].id), nodes[i]);
+      }
+    }
+    for (const std::size_t node : gone) retire_node(node);
+    if (change_callback_) change_callback_();
+  });
+  return {};
+}
+
+void EngineCore::add_node(const NodeSpec& spec, std::shared_ptr<Node> node) {
+  const std::size_t added = parts_.add_node(spec, std::move(node));
+  probing_.push_back(false);
+  probed_.push_back(true);  // nobody waits for this one's first answer
+  probe(added);
+}
+
+void EngineCore::retire_node(std::size_t node) {
+  parts_.retire_node(node);
+  tell_if_probed();
+}
+
 std::vector<NodeStatus> EngineCore::nodes() const { return parts_.health.snapshot(); }
 
 EngineCounters EngineCore::counters() const { return parts_.counters.read(); }
+
+void EngineCore::set_flow(const Flow& flow) {
+  Flow wanted = flow;
+  for (std::uint64_t* limit : {&wanted.upload_limit, &wanted.download_limit})
+    if (*limit != 0) *limit = std::max(*limit, Flow::limit_min);
+  const std::lock_guard lock(flow_mutex_);  // held while posting: the last one wins on the loop, too
+  flow_ = wanted;
+  parts_.gate->post([this, wanted] {
+    parts_.upload->set_limit(wanted.upload_limit);
+    parts_.download->set_limit(wanted.download_limit);
+    parts_.slots.pause_writes(wanted.paused);
+    if (change_callback_) change_callback_();
+  });
+}
+
+Flow EngineCore::flow() const {
+  const std::lock_guard lock(flow_mutex_);
+  return flow_;
+}
+
+std::map<NodeId, Duration> EngineCore::ship_intervals() const { return parts_.health.ship_intervals(); }
+
+std::map<NodeId, NodeStatistics> EngineCore::statistics() const { return parts_.health.statistics(); }
 
 void EngineCore::on_node_change(std::function<void()> callback) {
   parts_.gate->post([this, callback = std::move(callback)] { change_callback_ = callback; });
@@ -131,7 +211,7 @@ void EngineCore::node_changed(std::size_t node) {
 void EngineCore::probe_all() {
   if (closed_) return;
   for (std::size_t node = 0; node < parts_.nodes.size(); ++node) {
-    if (!probing_[node]) probe(node);
+    if (!probing_[node] && !parts_.health.retired(node)) probe(node);
   }
   probe_timer_ = parts_.loop.after(parts_.options.probe_interval, [this] { probe_all(); });
 }
@@ -166,8 +246,8 @@ void EngineCore::when_probed(Duration patience, std::function<void()> ready) {
 
 void EngineCore::tell_if_probed() {
   if (!probed_callback_) return;
-  for (const bool probed : probed_) {
-    if (!probed) return;
+  for (std::size_t node = 0; node < probed_.size(); ++node) {
+    if (!probed_[node] && !parts_.health.retired(node)) return;
   }
   parts_.loop.cancel(patience_timer_);
   auto ready = std::move(probed_callback_);

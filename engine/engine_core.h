@@ -10,16 +10,23 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/flow.h"
+#include "engine/ship_interval.h"
+#include "engine/statistics.h"
 #include "engine/transfer/operation.h"
 #include "engine/transfer/parts.h"
 
 namespace atl {
 
-class EngineCore final : public Engine {
+class EngineCore final : public Engine, public FlowControl, public StatisticsKeeper, public ShipIntervals {
  public:
-  /// `nodes[i]` is the node of `specs[i]`. Probes of all nodes begin at once.
+  /// Gives the node of a spec. Called in the thread of set_nodes.
+  using NodeMaker = std::function<Result<std::shared_ptr<Node>>(const NodeSpec&)>;
+
+  /// `nodes[i]` is the node of `specs[i]`. Probes of all nodes begin at once. Without a maker the set of nodes can only
+  /// shrink.
   EngineCore(Loop& loop, Random& random, EngineOptions options, std::vector<NodeSpec> specs,
-             std::vector<std::shared_ptr<Node>> nodes);
+             std::vector<std::shared_ptr<Node>> nodes, NodeMaker make_node = {});
   ~EngineCore() override;
 
   void close() override;
@@ -31,8 +38,13 @@ class EngineCore final : public Engine {
   void list(NodeId node, std::string prefix, std::string after, std::size_t limit,
             std::function<void(Result<std::vector<std::string>>)> done) override;
   void stat(NodeId node, std::string name, std::function<void(Result<ObjectStat>)> done) override;
+  Result<> set_nodes(std::vector<NodeSpec> nodes) override;
   std::vector<NodeStatus> nodes() const override;
   EngineCounters counters() const override;
+  void set_flow(const Flow& flow) override;
+  Flow flow() const override;
+  std::map<NodeId, NodeStatistics> statistics() const override;
+  std::map<NodeId, Duration> ship_intervals() const override;
   void on_node_change(std::function<void()> callback) override;
 
   /// Runs `ready` on the loop's thread once every node has been probed, or has had `patience`.
@@ -42,16 +54,21 @@ class EngineCore final : public Engine {
   bool begin(std::shared_ptr<RunningTransfer> transfer);
   void probe_all();
   void probe(std::size_t node);
+  void add_node(const NodeSpec& spec, std::shared_ptr<Node> node);
+  void retire_node(std::size_t node);
   void node_changed(std::size_t node);
   void tell_if_probed();
 
   EngineParts parts_;
-  std::mutex close_mutex_;
+  const NodeMaker make_node_;
+  std::mutex close_mutex_;  // also: one change of the nodes at a time
   bool shut_ = false;    // guarded by close_mutex_: the loop is asked once only, it may be gone later
   bool closed_ = false;  // loop's thread only, from here on
   std::vector<bool> probing_;
   std::vector<bool> probed_;
   std::function<void()> probed_callback_;
+  mutable std::mutex flow_mutex_;
+  Flow flow_;
   Loop::TimerId probe_timer_ = 0;
   Loop::TimerId patience_timer_ = 0;
   std::function<void()> change_callback_;

@@ -1,5 +1,7 @@
 #include "engine/base/disk.h"
 
+#include "engine/base/mutant.h"
+
 namespace atl {
 
 namespace {
@@ -16,6 +18,7 @@ Result<> write_whole(Disk& disk, const std::string& path, ByteView content) {
   // The temporary file of an earlier crash may be longer.
   if (auto done = (*file)->truncate(0); !done) return done;
   if (auto done = (*file)->write(0, content); !done) return done;
+  if (mutant("replaced-file-unflushed")) return {};
   return (*file)->sync();
 }
 

@@ -53,6 +53,7 @@ using KeyEpoch = StrongInteger<struct KeyEpochTag, std::uint32_t>;
 
 using VolumeId = StrongBytes<struct VolumeTag, 16>;
 using AttemptId = StrongBytes<struct AttemptTag, 16>;  // one attempt to encode and upload a segment
+using PartId = StrongBytes<struct PartTag, 16>;        // of a checkpoint or a stretch of the journal, on nodes
 using NodeId = StrongBytes<struct NodeTag, 32>;        // written to a node once; hash of the key of a networked one
 
 }  // namespace atl

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <array>
+#include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
@@ -18,10 +19,11 @@
 #include "engine/engine.h"
 #include "engine/loop/loop.h"
 #include "engine/node/node.h"
+#include "engine/statistics.h"
 
 namespace atl {
 
-/// Recent latencies of one node's reads.
+/// Recent latencies of one node's calls.
 class LatencyWindow {
  public:
   void add(Duration latency);
@@ -41,19 +43,45 @@ class HealthTable {
   static constexpr Duration lying_for_max = std::chrono::minutes(10);
   static constexpr int failures_max = 3;
   static constexpr int verified_to_trust = 3;
+  static constexpr int lags_max = 2;
+  static constexpr Duration tardy_for = std::chrono::minutes(5);
 
   HealthTable(Loop& loop, const std::vector<NodeSpec>& specs);
+  /// What the node says of its kind (Node::ship_interval).
+  void likes(std::size_t node, Duration ship_interval);
+
+  /// A further node; its index. It is absent until it answers.
+  std::size_t add(const NodeSpec& spec);
+  /// The node is none of the drive's any more: absent for ever, and not shown.
+  void retire(std::size_t node);
+  bool retired(std::size_t node) const { return marks_[node].retired; }
+  /// Other labels, or whether it drains; address and id as they are.
+  void respecify(std::size_t node, const NodeSpec& spec);
 
   NodeState state(std::size_t node) const { return statuses_[node].state; }
   bool reachable(std::size_t node) const { return state(node) != NodeState::absent; }
   /// Whether new objects may go there.
-  bool placeable(std::size_t node) const { return state(node) == NodeState::ok || state(node) == NodeState::slow; }
+  bool placeable(std::size_t node) const {
+    return !statuses_[node].spec.draining && (state(node) == NodeState::ok || state(node) == NodeState::slow);
+  }
   const NodeStatus& status(std::size_t node) const { return statuses_[node]; }
+  /// New objects go there only where other nodes would do no better otherwise: it is slow, or was late with a put in
+  /// the last minutes.
+  bool tardy(std::size_t node) const {
+    return state(node) == NodeState::slow || (marks_[node].late_at && loop_.now() - *marks_[node].late_at < tardy_for);
+  }
   Duration read_latency(std::size_t node, unsigned percent) const { return marks_[node].reads.percentile(percent); }
 
   void answered(std::size_t node);
   void read_took(std::size_t node, Duration latency);
+  void write_took(std::size_t node, Duration latency);
   void failed(std::size_t node, const Error& error);
+  /// A put took several times as long there as on other nodes.
+  void was_late(std::size_t node);
+  /// Others had to be asked in its place, and were quicker; or its answer was of use.
+  void lagged(std::size_t node) { ++marks_[node].lags; }
+  void kept_up(std::size_t node) { marks_[node].lags = 0; }
+  bool lags(std::size_t node) const { return marks_[node].lags >= lags_max; }
   void verified(std::size_t node);
   void answered_badly(std::size_t node, std::string what);
   void stored(std::size_t node, std::uint64_t bytes);
@@ -64,26 +92,37 @@ class HealthTable {
   void on_change(std::function<void(std::size_t node)> callback) { changed_ = std::move(callback); }
   /// Any thread.
   std::vector<NodeStatus> snapshot() const;
+  /// Any thread.
+  std::map<NodeId, NodeStatistics> statistics() const;
+  /// Any thread.
+  std::map<NodeId, Duration> ship_intervals() const;
 
  private:
   struct Marks {
     bool reachable = false;
+    bool retired = false;
     int failures = 0;  // in a row
     std::optional<MonotonicTime> full_since;
     std::uint64_t free_when_full = 0;
     std::optional<MonotonicTime> lying_since;
     int verified = 0;  // in a row, while lying
+    std::optional<MonotonicTime> late_at;
+    int lags = 0;      // in a row
     LatencyWindow reads;
+    LatencyWindow writes;
   };
 
   NodeState derive(const Marks& marks) const;
   void update(std::size_t node, const std::function<void(NodeStatus&)>& edit);
+  void count(std::size_t node, const std::function<void(NodeStatistics&)>& edit);
 
   Loop& loop_;
-  std::vector<Marks> marks_;
+  std::deque<Marks> marks_;
   std::function<void(std::size_t)> changed_;
   mutable std::mutex mutex_;           // written by the loop's thread under it, so that this thread reads without
-  std::vector<NodeStatus> statuses_;
+  std::deque<NodeStatus> statuses_;
+  std::deque<NodeStatistics> statistics_;
+  std::deque<Duration> ship_intervals_;
 };
 
 }  // namespace atl

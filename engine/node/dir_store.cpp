@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "engine/base/mutant.h"
+
 namespace atl {
 
 namespace {
@@ -43,9 +45,10 @@ std::string DirStore::directory_of(const std::string& name) const {
 
 std::string DirStore::object_path(const std::string& name) const { return directory_of(name) + "/" + name; }
 
-std::uint64_t DirStore::size_of(const std::string& path) {
+Result<std::uint64_t> DirStore::size_of(const std::string& path) {
   auto file = disk_->open(path, OpenMode::read);
-  return file ? (*file)->size().value_or(0) : 0;
+  if (!file) return fail(file.error());
+  return (*file)->size();
 }
 
 Result<> DirStore::verify_identity() {
@@ -61,6 +64,7 @@ Result<> DirStore::verify_identity() {
                 "mount the right disk there");
   }
   const Error& error = found.error();
+  if (mutant("absent-is-empty") && error.code == Code::not_found) return {};
   if (error.code == Code::not_found || error.code == Code::not_directory)
     return fail(Code::unavailable, folder_ + " does not carry this node's identity", "is its disk mounted?");
   return fail(Code::unavailable, error.what, error.hint, error.os_error);
@@ -121,6 +125,7 @@ Result<> DirStore::write_incoming(const std::string& path, const ObjectBody& bod
   auto file = disk_->open(path, OpenMode::create_new);
   if (!file) return fail(file.error());
   if (auto done = (*file)->write_gather(0, body.pieces); !done) return done;
+  if (mutant("dir-object-unflushed")) return {};
   return (*file)->sync();
 }
 
@@ -137,6 +142,7 @@ Result<> DirStore::compare(const std::string& name, const ObjectBody& body) {
     there.resize(piece.size());
     auto count = (*file)->read(offset, there);
     if (!count) return fail(count.error());
+    if (mutant("put-compares-sizes")) continue;
     if (*count != piece.size() || !std::equal(piece.begin(), piece.end(), there.begin())) return fail(conflict);
     offset += piece.size();
   }
@@ -148,16 +154,16 @@ Result<> DirStore::place(const std::string& incoming, const std::string& name, c
   if (auto done = ensure_directory_of(name); !done) return done;
   Result<> placed;
   {
-    Shelf& shelf = shelves_[shelf_of(name)];
-    const std::lock_guard lock(shelf.mutex);
-    placed = disk_->rename_new(incoming, object_path(name));
-    if (placed && shelf.counted) used_bytes_ += static_cast<std::int64_t>(body.size());
+    const std::uint8_t number = shelf_of(name);
+    const std::lock_guard lock(shelves_[number].mutex);
+    placed = mutant("put-replaces") ? disk_->rename(incoming, object_path(name)) : disk_->rename_new(incoming, object_path(name));
+    if (placed || placed.error().code != Code::exists) count_change(number, placed.has_value(), static_cast<std::int64_t>(body.size()));
   }
   if (!placed && placed.error().code == Code::exists) {
     (void)disk_->remove(incoming);
     return compare(name, body);
   }
-  if (!placed) return placed;
+  if (!placed || mutant("dir-name-unflushed")) return placed;
   return disk_->sync_directory(directory_of(name));
 }
 
@@ -236,12 +242,31 @@ Result<std::vector<std::string>> DirStore::list(const std::string& prefix, const
 
 Result<> DirStore::remove_object(const std::string& name) {
   const std::string path = object_path(name);
-  Shelf& shelf = shelves_[shelf_of(name)];
-  const std::lock_guard lock(shelf.mutex);
-  const std::uint64_t size = shelf.counted ? size_of(path) : 0;
+  const std::uint8_t number = shelf_of(name);
+  const std::lock_guard lock(shelves_[number].mutex);
+  const auto size = shelves_[number].counted ? size_of(path) : 0;
   auto removed = disk_->remove(path);
-  if (removed) used_bytes_ -= static_cast<std::int64_t>(size);
+  if (removed || removed.error().code != Code::not_found)
+    count_change(number, removed && size, -static_cast<std::int64_t>(size.value_or(0)));
   return removed;
+}
+
+std::int64_t DirStore::bytes_on(std::size_t shelf) {
+  const auto byte = static_cast<std::uint8_t>(shelf);
+  const std::string directory = folder_ + "/objects/" + to_hex(ByteView(&byte, 1));
+  std::int64_t bytes = 0;
+  if (const auto names = disk_->list(directory)) {
+    for (const std::string& name : *names) bytes += static_cast<std::int64_t>(size_of(directory + "/" + name).value_or(0));
+  }
+  return bytes;
+}
+
+void DirStore::count_change(std::size_t number, bool known, std::int64_t bytes) {
+  Shelf& shelf = shelves_[number];
+  if (!shelf.counted) return;
+  if (!known) bytes = bytes_on(number) - shelf.bytes;
+  shelf.bytes += bytes;
+  used_bytes_ += bytes;
 }
 
 Result<std::size_t> DirStore::remove(const std::vector<std::string>& names) {
@@ -287,16 +312,13 @@ Result<NodeUsage> DirStore::usage() {
 }
 
 void DirStore::count_used() {
-  for (std::size_t i = 0; i < shelves_.size(); ++i) {
-    const auto byte = static_cast<std::uint8_t>(i);
-    const std::string directory = folder_ + "/objects/" + to_hex(ByteView(&byte, 1));
-    Shelf& shelf = shelves_[i];
+  for (std::size_t number = 0; number < shelves_.size(); ++number) {
+    Shelf& shelf = shelves_[number];
     const std::lock_guard lock(shelf.mutex);
     if (shelf.counted) continue;
-    if (const auto names = disk_->list(directory)) {
-      for (const std::string& name : *names) used_bytes_ += static_cast<std::int64_t>(size_of(directory + "/" + name));
-    }
     shelf.counted = true;
+    shelf.bytes = bytes_on(number);
+    used_bytes_ += shelf.bytes;
   }
 }
 

@@ -56,7 +56,8 @@ class DirStore {
   std::string directory_of(const std::string& name) const;
   std::string object_path(const std::string& name) const;
   Result<> remove_object(const std::string& name);
-  std::uint64_t size_of(const std::string& path);
+  Result<std::uint64_t> size_of(const std::string& path);
+  std::int64_t bytes_on(std::size_t shelf);
   Result<> ensure_room(std::uint64_t size);
   Result<> ensure_directory_of(const std::string& name);
   Result<> write_incoming(const std::string& path, const ObjectBody& body);
@@ -74,7 +75,12 @@ class DirStore {
   struct Shelf {
     std::mutex mutex;
     bool counted = false;
+    std::int64_t bytes = 0;  // its part of used_bytes_
   };
+  /// After a change of a name by so many bytes. Where these are not known, or the change failed and may have happened all
+  /// the same, the directory is asked.
+  void count_change(std::size_t shelf, bool known, std::int64_t bytes);
+
   std::array<Shelf, 256> shelves_;
 
   std::mutex mutex_;  // guards the rest

@@ -69,6 +69,10 @@ class Node {
   /// What is used and free; also how one asks whether the node is there at all.
   virtual asio::awaitable<Result<NodeUsage>> usage() = 0;
 
+  /// What this kind of node likes: so much time at least between one shipment of small objects (a journal and what names
+  /// it) and the next, since each request costs its owner something. Zero: any. Never changes; any thread.
+  virtual Duration ship_interval() const { return Duration::zero(); }
+
   /// Called once, off the loop, after the loop has stopped: ends threads, waiting for what runs at most `patience`.
   /// False if something hangs, so that the node must never be destroyed.
   virtual bool close(Duration patience) = 0;

@@ -1,44 +1,43 @@
 #include "engine/placement/placement.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <map>
 #include <set>
 #include <string>
 
+#include "engine/base/mutant.h"
+#include "engine/placement/selection.h"
+
 namespace atl {
 
 namespace {
 
-/// How many shards each value of each label holds.
-class Spread {
+constexpr std::size_t keys_max = 16;  // the least important beyond are not looked at
+constexpr std::array<std::string_view, 4> known_keys{"operator", "country", "network", "hardware"};
+
+/// Values of labels as numbers, for each key.
+class Values {
  public:
-  explicit Spread(std::set<std::string> keys) : keys_(std::move(keys)) {}
+  explicit Values(std::vector<std::string> keys) : keys_(std::move(keys)), numbers_(keys_.size()) {}
 
-  void add(const Labels& labels) {
-    for (const std::string& key : keys_) ++counts_[{key, value_of(labels, key)}];
-  }
-
-  /// The loads of the label values that the node would raise, as they would then be, highest first. Lower is better.
-  std::vector<std::size_t> loads_with(const Labels& labels) const {
-    std::vector<std::size_t> loads;
-    loads.reserve(keys_.size());
-    for (const std::string& key : keys_) {
-      const auto found = counts_.find({key, value_of(labels, key)});
-      loads.push_back(1 + (found == counts_.end() ? 0 : found->second));
+  std::vector<std::size_t> of(const Labels& labels) {
+    std::vector<std::size_t> values;
+    for (std::size_t key = 0; key < keys_.size(); ++key) {
+      const auto found = labels.find(keys_[key]);
+      const std::string& text = found == labels.end() ? unknown_ : found->second;
+      values.push_back(numbers_[key].try_emplace(text, numbers_[key].size()).first->second);
     }
-    std::sort(loads.begin(), loads.end(), std::greater<>());
-    return loads;
+    return values;
   }
+  std::size_t keys() const { return keys_.size(); }
+  std::size_t count(std::size_t key) const { return numbers_[key].size(); }
 
  private:
-  static std::string value_of(const Labels& labels, const std::string& key) {
-    const auto found = labels.find(key);
-    return found == labels.end() ? std::string() : found->second;
-  }
-
-  std::set<std::string> keys_;
-  std::map<std::pair<std::string, std::string>, std::size_t> counts_;
+  const std::vector<std::string> keys_;
+  const std::string unknown_;
+  std::vector<std::map<std::string, std::size_t>> numbers_;
 };
 
 /// Random numbers below a bound; the bias of the remainder does not matter for a choice of nodes.
@@ -49,10 +48,38 @@ void shuffle(std::vector<T>& items, Random& random) {
   for (std::size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[below(i, random)]);
 }
 
+/// Free space in powers of two: a few bytes more must not make one node the first choice for ever.
+std::uint32_t cost_of(const PlacementNode& node) { return 64u - static_cast<std::uint32_t>(std::bit_width(node.free_bytes)); }
+
+/// Keys in which the nodes differ.
+std::vector<std::string> keys_that_matter(const std::set<std::string>& keys, std::span<const PlacementNode> occupied,
+                                          std::span<const PlacementNode> free) {
+  std::vector<std::string> result;
+  for (const std::string& key : by_importance({keys.begin(), keys.end()})) {
+    std::set<std::string_view> seen;
+    for (const auto nodes : {occupied, free}) {
+      for (const PlacementNode& node : nodes) {
+        const auto found = node.labels->find(key);
+        seen.insert(found == node.labels->end() ? std::string_view() : std::string_view(found->second));
+      }
+    }
+    if (seen.size() > 1 && result.size() < keys_max) result.push_back(key);
+  }
+  return result;
+}
+
 }  // namespace
 
+std::vector<std::string> by_importance(std::vector<std::string> keys) {
+  std::sort(keys.begin(), keys.end(), [](const std::string& a, const std::string& b) {
+    const auto rank = [](const std::string& key) { return std::find(known_keys.begin(), known_keys.end(), key) - known_keys.begin(); };
+    return std::pair(rank(a), a) < std::pair(rank(b), b);
+  });
+  return keys;
+}
+
 std::vector<ShardHome> place_shards(std::span<const ShardIndex> shards, std::span<const PlacementNode> candidates,
-                                    std::span<const PlacementNode> occupied, Random& random) {
+                                    std::span<const PlacementNode> occupied, Random& random, std::size_t need) {
   std::set<std::string> keys;
   std::set<NodeId> taken;
   for (const PlacementNode& node : occupied) {
@@ -65,29 +92,38 @@ std::vector<ShardHome> place_shards(std::span<const ShardIndex> shards, std::spa
     free.push_back(node);
     for (const auto& label : *node.labels) keys.insert(label.first);
   }
-  Spread spread(std::move(keys));
-  for (const PlacementNode& node : occupied) spread.add(*node.labels);
+  // What ties after all else is decided here.
+  shuffle(free, random);
+  std::stable_sort(free.begin(), free.end(), [](const PlacementNode& a, const PlacementNode& b) { return cost_of(a) < cost_of(b); });
 
-  shuffle(free, random);  // what ties after all else is decided here
-  std::vector<NodeId> chosen;
-  const std::size_t count = std::min(shards.size(), free.size());
-  while (chosen.size() < count) {
-    // Free space in powers of two: a few bytes more must not make one node the first choice for ever.
-    const auto key = [&](const PlacementNode& node) {
-      return std::pair(spread.loads_with(*node.labels), -static_cast<int>(std::bit_width(node.free_bytes)));
-    };
-    auto best = free.begin();
-    auto best_key = key(*best);
-    for (auto node = std::next(best); node != free.end(); ++node) {
-      if (auto node_key = key(*node); node_key < best_key) {
-        best = node;
-        best_key = std::move(node_key);
-      }
+  if (mutant("labels-ignored")) keys.clear();
+  Values values(keys_that_matter(keys, occupied, free));
+  Selection selection;
+  std::vector<std::vector<std::size_t>> occupied_values;
+  for (const PlacementNode& node : occupied) occupied_values.push_back(values.of(*node.labels));
+  std::map<std::vector<std::size_t>, std::size_t> kind_of;
+  std::vector<std::vector<NodeId>> members;
+  for (const PlacementNode& node : free) {
+    auto node_values = values.of(*node.labels);
+    const auto [kind, fresh] = kind_of.try_emplace(node_values, selection.kinds.size());
+    if (fresh) {
+      selection.kinds.push_back({std::move(node_values), {}});
+      members.emplace_back();
     }
-    spread.add(*best->labels);
-    chosen.push_back(best->id);
-    free.erase(best);
+    selection.kinds[kind->second].costs.push_back(cost_of(node));
+    members[kind->second].push_back(node.id);
   }
+  for (std::size_t key = 0; key < values.keys(); ++key) selection.loads.emplace_back(values.count(key));
+  for (const auto& node_values : occupied_values)
+    for (std::size_t key = 0; key < values.keys(); ++key) ++selection.loads[key][node_values[key]];
+  selection.count = std::min(shards.size(), free.size());
+  const std::size_t total = selection.count + occupied.size();
+  selection.limit = need == 0 ? total : total - std::min(total, need);
+
+  std::vector<NodeId> chosen;
+  const auto counts = select_nodes(selection);
+  for (std::size_t kind = 0; kind < counts.size(); ++kind)
+    chosen.insert(chosen.end(), members[kind].begin(), members[kind].begin() + static_cast<std::ptrdiff_t>(counts[kind]));
   shuffle(chosen, random);
 
   std::vector<ShardHome> homes;

@@ -1,6 +1,7 @@
 // Reads a range of a segment's shards: first the shard whose bytes are wanted, alone; when that fails or lags, enough
 // others to decode from. The first answers that verify win. A node lags when it takes longer than it almost always does
-// (its 95th percentile and a quarter), or several times what the others would; never sooner than hedge_after_min.
+// (its 95th percentile and a quarter), or several times what the others would; never sooner than hedge_after_min. A node
+// that has lagged twice, and not kept up since, is not waited for: the others are asked at once beside it.
 //
 // Absent nodes are passed over at once; only when nothing else can suffice are they asked, under a short time limit:
 // what the engine knows of them may be some seconds old.
@@ -29,6 +30,8 @@ class Fetch final : public RunningTransfer {
     FetchSource where;
     std::optional<std::size_t> node;
     Progress progress = Progress::idle;
+    bool lags = false;   // others were asked since it took too long
+    bool asked = false;  // not waiting for a slot or for the line any more
     std::shared_ptr<Operation> operation;
   };
 

@@ -16,17 +16,12 @@
 
 namespace atl {
 
-class Operation {
- public:
-  virtual ~Operation() = default;
-  virtual void cancel() = 0;
-};
-
 template <typename T>
 struct OperationPlan {
   std::size_t node = 0;
   CallKind kind = CallKind::read;
   Duration timeout{};
+  std::uint64_t bytes = 0;  // that go there or come: they wait for their turn of the line, before the time limit runs
   std::function<asio::awaitable<Result<T>>(Node&)> call;  // called when the slot is there
   std::function<void(Result<T>)> done;
   std::function<void()> settled;  // may be empty; the call has ended, whatever became of `done`
@@ -39,6 +34,7 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
 
   void start() {
     const auto self = this->shared_from_this();
+    parts_.operations[plan_.node].insert(self);
     ticket_ = parts_.slots.acquire(plan_.node, plan_.kind, [self](bool granted) { self->run(granted); });
     if (plan_.kind == CallKind::read) timer_ = parts_.loop.after(plan_.timeout, [self] { self->run_out(); });
   }
@@ -51,6 +47,14 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
     } else {
       parts_.slots.withdraw(ticket_);
     }
+  }
+
+  void expel() override {
+    if (ended_) return;
+    auto done = std::move(plan_.done);
+    const std::string url = parts_.health.status(plan_.node).spec.url;
+    cancel();
+    done(fail(Code::unavailable, url + " is no node of this drive any more"));
   }
 
  private:
@@ -66,13 +70,29 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
       return;
     }
     running_ = true;
-    started_ = parts_.loop.now();
     const auto self = this->shared_from_this();
-    timer_ = parts_.loop.after(plan_.timeout, [self] { self->run_out(); });
-    auto call = std::move(plan_.call);
+    const bool paced = plan_.bytes != 0 && line().limit() != 0;
+    if (!paced) begin_time();
     auto finished = [self](std::exception_ptr thrown, Result<T> answer) { self->finish(thrown, std::move(answer)); };
-    asio::co_spawn(parts_.loop.executor(), call(*parts_.nodes[plan_.node]),
+    asio::co_spawn(parts_.loop.executor(), call(self, paced),
                    asio::bind_cancellation_slot(signal_.slot(), std::move(finished)));
+  }
+
+  static asio::awaitable<Result<T>> call(std::shared_ptr<NodeOperation> self, bool paced) {
+    const auto node = self->parts_.nodes[self->plan_.node];
+    const auto inner = std::move(self->plan_.call);
+    if (paced) {
+      co_await self->line().take(self->plan_.bytes);
+      if (!self->ended_) self->begin_time();
+    }
+    co_return co_await inner(*node);
+  }
+
+  Pacer& line() { return plan_.kind == CallKind::read ? *parts_.download : *parts_.upload; }
+
+  void begin_time() {
+    started_ = parts_.loop.now();
+    timer_ = parts_.loop.after(plan_.timeout, [self = this->shared_from_this()] { self->run_out(); });
   }
 
   void finish(std::exception_ptr thrown, Result<T> answer) {
@@ -82,7 +102,11 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
     if (answer) {
       parts_.health.answered(plan_.node);
       // A late answer counts as well: it is what shows a node to be slow.
-      if (plan_.kind != CallKind::write) parts_.health.read_took(plan_.node, parts_.loop.now() - started_);
+      const Duration took = started_ ? parts_.loop.now() - *started_ : Duration::zero();
+      if (started_ && plan_.kind == CallKind::write)
+        parts_.health.write_took(plan_.node, took);
+      else if (started_)
+        parts_.health.read_took(plan_.node, took);
     }
     if (plan_.settled) plan_.settled();
     if (ended_) return;
@@ -109,13 +133,14 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
   void end() {
     ended_ = true;
     plan_.done = nullptr;
+    parts_.operations[plan_.node].erase(this->shared_from_this());
     parts_.loop.cancel(timer_);
   }
 
   void abandon() {
     abandoned_ = true;
     // What was cut short took at least so long; only where that alone shows the node to be slow is it worth knowing.
-    const Duration elapsed = parts_.loop.now() - started_;
+    const Duration elapsed = started_ ? parts_.loop.now() - *started_ : Duration::zero();
     if (plan_.kind != CallKind::write && elapsed > HealthTable::slow_after) parts_.health.read_took(plan_.node, elapsed);
     parts_.slots.abandon(plan_.kind);
     signal_.emit(asio::cancellation_type::terminal);
@@ -143,7 +168,7 @@ class NodeOperation final : public Operation, public std::enable_shared_from_thi
   asio::cancellation_signal signal_;
   Slots::Ticket ticket_ = 0;
   Loop::TimerId timer_ = 0;
-  MonotonicTime started_{};
+  std::optional<MonotonicTime> started_;  // when the node was asked
   bool running_ = false;
   bool ended_ = false;      // `done` has run or never will
   bool abandoned_ = false;  // still running, unwanted

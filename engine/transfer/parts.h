@@ -14,6 +14,7 @@
 #include "engine/health/health.h"
 #include "engine/loop/loop.h"
 #include "engine/node/node.h"
+#include "engine/transfer/pacer.h"
 #include "engine/transfer/slots.h"
 
 namespace atl {
@@ -44,9 +45,9 @@ struct Counters {
 };
 
 /// The way in from other threads, which shuts before the loop ends. Shared, since handles outlive the engine.
-class Gate {
+class LoopGate {
  public:
-  explicit Gate(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+  explicit LoopGate(asio::any_io_executor executor) : executor_(std::move(executor)) {}
   /// Posts `task` to the loop; false, and nothing happens, once shut.
   bool post(std::function<void()> task);
   void shut();
@@ -59,20 +60,38 @@ class Gate {
 
 class RunningTransfer;
 
+/// A call of a node, as those see it who may end it.
+class Operation {
+ public:
+  virtual ~Operation() = default;
+  /// `done` does not run any more.
+  virtual void cancel() = 0;
+  /// The node is none of the drive's any more: ends with Code::unavailable at once.
+  virtual void expel() = 0;
+};
+
+/// Nodes are known by an index, which never means another node or address later: a node that left, or moved, leaves its
+/// place behind as retired, so that calls which still run there disturb nobody.
 struct EngineParts {
   Loop& loop;
   Random& random;
   const EngineOptions options;
   HealthTable health;
   Slots slots;
+  const std::shared_ptr<Pacer> upload;    // what goes to nodes
+  const std::shared_ptr<Pacer> download;  // what comes from them
   Counters counters;
   std::vector<std::shared_ptr<Node>> nodes;
+  std::vector<std::set<std::shared_ptr<Operation>>> operations;  // that have not ended, by node
   std::unordered_map<NodeId, std::size_t> index;
-  std::shared_ptr<Gate> gate;
+  std::shared_ptr<LoopGate> gate;
   std::set<std::shared_ptr<RunningTransfer>> running;  // kept alive until they finish
 
   EngineParts(Loop& loop_, Random& random_, EngineOptions options_, const std::vector<NodeSpec>& specs,
               std::vector<std::shared_ptr<Node>> nodes_);
+
+  std::size_t add_node(const NodeSpec& spec, std::shared_ptr<Node> node);
+  void retire_node(std::size_t node);
 
   std::optional<std::size_t> find(const NodeId& id) const {
     const auto found = index.find(id);
@@ -100,7 +119,7 @@ class RunningTransfer : public Transfer, public std::enable_shared_from_this<Run
   EngineParts& parts_;
 
  private:
-  std::shared_ptr<Gate> gate_;
+  std::shared_ptr<LoopGate> gate_;
 };
 
 }  // namespace atl

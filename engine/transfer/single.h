@@ -13,8 +13,9 @@ class SingleCall final : public RunningTransfer {
  public:
   using Call = std::function<asio::awaitable<Result<T>>(Node&)>;
 
-  SingleCall(EngineParts& parts, NodeId node, CallKind kind, Call call, std::function<void(Result<T>)> done)
-      : RunningTransfer(parts), node_(node), kind_(kind), call_(std::move(call)), done_(std::move(done)) {}
+  /// `bytes`: what is sent.
+  SingleCall(EngineParts& parts, NodeId node, CallKind kind, Call call, std::function<void(Result<T>)> done, std::uint64_t bytes = 0)
+      : RunningTransfer(parts), node_(node), kind_(kind), call_(std::move(call)), done_(std::move(done)), bytes_(bytes) {}
 
   void stop() override {
     if (done_) finish(fail(Code::cancelled, "the call was given up"));
@@ -37,6 +38,7 @@ class SingleCall final : public RunningTransfer {
     plan.node = *node;
     plan.kind = kind_;
     plan.timeout = kind_ == CallKind::read ? parts_.options.get_timeout : parts_.options.put_timeout;
+    plan.bytes = bytes_;
     plan.call = std::move(call_);
     plan.done = [self](Result<T> result) { self->finish(std::move(result)); };
     operation_ = start_operation(parts_, std::move(plan));
@@ -56,6 +58,7 @@ class SingleCall final : public RunningTransfer {
   const CallKind kind_;
   Call call_;
   std::function<void(Result<T>)> done_;
+  const std::uint64_t bytes_;
   std::shared_ptr<Operation> operation_;
 };
 

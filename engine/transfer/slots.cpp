@@ -20,8 +20,13 @@ Slots::Slots(Loop& loop, std::size_t nodes, std::size_t total_max, std::size_t p
 
 bool Slots::has_room(std::size_t node, CallKind kind) const {
   if (total_.running >= total_max_ || nodes_[node].running >= per_node_max_) return false;
-  return kind == CallKind::read ||
-         (total_.writes < write_share(total_max_) && nodes_[node].writes < write_share(per_node_max_));
+  if (kind == CallKind::read) return true;
+  return !paused_ && total_.writes < write_share(total_max_) && nodes_[node].writes < write_share(per_node_max_);
+}
+
+void Slots::pause_writes(bool paused) {
+  paused_ = paused;
+  grant_waiting();
 }
 
 Slots::Ticket Slots::acquire(std::size_t node, CallKind kind, std::function<void(bool)> answered) {

@@ -24,6 +24,10 @@ class Slots {
 
   Slots(Loop& loop, std::size_t nodes, std::size_t total_max, std::size_t per_node_max);
 
+  /// While paused no further write begins.
+  void pause_writes(bool paused);
+  bool paused() const { return paused_; }
+  void add_node() { nodes_.emplace_back(); }
   /// Posts `answered`, with true once there is room: then the caller owes a finish(); or with false after reject().
   Ticket acquire(std::size_t node, CallKind kind, std::function<void(bool)> answered);
   /// Turns away all that wait for the node.
@@ -57,6 +61,7 @@ class Slots {
   Loop& loop_;
   const std::size_t total_max_;
   const std::size_t per_node_max_;
+  bool paused_ = false;
   Count total_;
   std::vector<Count> nodes_;
   std::list<Waiter> reads_;
