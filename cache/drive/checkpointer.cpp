@@ -28,7 +28,7 @@ Result<> Checkpointer::run() {
   auto key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::journal);
   if (!key) return fail(key.error());
   // Connections of its own: reading every row must not hold the state lock.
-  auto reader = IndexStore::open(index_path(core_.directory));
+  auto reader = core_.index->beside();
   if (!reader) return fail(reader.error());
   Result<WrittenCheckpoint> written;
   try {

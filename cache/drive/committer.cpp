@@ -1,5 +1,7 @@
 #include "cache/drive/committer.h"
 
+#include "engine/base/mutant.h"
+
 namespace atl {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr std::uint64_t cache_step = 64u << 20;
 
 }  // namespace
 
-Result<std::optional<Committer::Cut>> Committer::make_cut() {
+Result<std::optional<Committer::Cut>> Committer::make_cut(const std::function<void()>& at_cut) {
   for (;;) {
     std::uint64_t needed = 0;
     std::vector<std::uint32_t> lengths;
@@ -21,7 +23,10 @@ Result<std::optional<Committer::Cut>> Committer::make_cut() {
       for (const auto& [segment, bytes] : core_.writer->take_finished()) {
         core_.log(SegmentFinished{segment, bytes, core_.seams.clock.wall_now()});
       }
-      if (core_.records.empty() && core_.dirty.empty() && core_.after_durable.empty()) return std::nullopt;
+      if (core_.records.empty() && core_.dirty.empty() && core_.after_durable.empty()) {
+        if (at_cut) at_cut();
+        return std::nullopt;
+      }
       lengths = core_.dirty.lengths();
       for (std::uint32_t length : lengths) needed += frame_bytes(length);
       // Room in the journal first: a batch that was cut must not fail for want of space.
@@ -63,6 +68,7 @@ Result<std::optional<Committer::Cut>> Committer::make_cut() {
         cut.upto = core_.last_lsn;
         cut.index = core_.tables->take_changes(core_.last_lsn);
         cut.after = std::exchange(core_.after_durable, {});
+        if (at_cut) at_cut();
         return cut;
       }
     }
@@ -115,22 +121,47 @@ Result<> Committer::commit() {
     if (core_.trouble) return fail(Code::io, "nothing can be made durable: " + core_.trouble->what, core_.trouble->hint);
     if (core_.durable_changes >= wanted) return {};  // whoever held the lock did it
   }
+  if (mutant("acknowledged-early")) {
+    tasks_.post([this] {
+      std::unique_lock later(commit_mutex_);
+      (void)commit_cut(later, {}, nullptr);
+    });
+    return {};
+  }
+  return commit_cut(commit_lock, {}, nullptr);
+}
+
+Result<Committer::Mark> Committer::mark(const std::function<void()>& at_cut) {
+  std::unique_lock commit_lock(commit_mutex_);
+  Mark mark;
+  if (auto r = commit_cut(commit_lock, at_cut, &mark); !r) return fail(r.error());
+  return mark;
+}
+
+/// Releases the commit lock when the batch is durable.
+Result<> Committer::commit_cut(std::unique_lock<std::mutex>& commit_lock, const std::function<void()>& at_cut, Mark* mark) {
+  const auto note_mark = [&] {
+    if (mark != nullptr) *mark = {core_.journal->last(), core_.journal->chain()};
+  };
   Result<std::optional<Cut>> cut = std::nullopt;
   try {
-    cut = make_cut();
+    cut = make_cut(at_cut);
   } catch (const IndexFailure& failure) {
     std::lock_guard lock(core_.mutex);
     core_.fail_stop(failure.error());
     return fail(failure.error());
   }
   if (!cut) return fail(cut.error());
-  if (!*cut) return {};
+  if (!*cut) {
+    note_mark();
+    return {};
+  }
   Cut& batch = **cut;
 
   const auto make_durable = [&]() -> Result<> {
     if (auto r = write_frames(batch); !r) return r;
     for (const auto& file : core_.writer->take_unsynced())
-      if (auto r = file->sync(); !r) return r;
+      if (auto r = mutant("frames-unflushed") ? Result<>() : file->sync(); !r) return r;
     // A cut without records holds frames of files that lost their last name meanwhile: nothing to say about them.
     if (batch.count == 0) return {};
     if (auto r = core_.journal->append(batch.body, batch.count); !r) return fail(r.error());
@@ -141,13 +172,14 @@ Result<> Committer::commit() {
     std::lock_guard lock(core_.mutex);
     if (!durable) {
       // The history has a hole from here on: nothing after it may ever become durable.
-      core_.fail_stop(durable.error());
+      if (!mutant("no-fail-stop")) core_.fail_stop(durable.error());
       return durable;
     }
     for (const Frame& frame : batch.frames) core_.sealing.erase(frame.extent);
     core_.durable_changes = batch.changes;
     core_.durable_lsn = batch.upto;
   }
+  note_mark();
   ++core_.counters.commits;
   std::size_t weight = 0;
   {

@@ -21,6 +21,12 @@ class Committer {
   /// Everything accepted before the call is durable once this succeeds. Code::no_space: nothing was lost, try again
   /// when there is room. After any other failure the drive takes no more changes.
   Result<> commit();
+  struct Mark {
+    Lsn lsn;
+    ChainHash chain{};
+  };
+  /// Commits, and calls `at_cut` under the state lock at the very moment that the commit stands for, which is returned.
+  Result<Mark> mark(const std::function<void()>& at_cut);
   /// Applies to the index what is durable. A full disk is no failure: it is tried again. Code as of IndexStore::apply.
   Result<> apply();
   /// IndexStore::flush, while nothing is applied.
@@ -50,7 +56,8 @@ class Committer {
   };
 
   /// nullopt: nothing to commit.
-  Result<std::optional<Cut>> make_cut();
+  Result<std::optional<Cut>> make_cut(const std::function<void()>& at_cut);
+  Result<> commit_cut(std::unique_lock<std::mutex>& commit_lock, const std::function<void()>& at_cut, Mark* mark);
   Result<> write_frames(const Cut& cut);
   void schedule_apply();
 

@@ -8,9 +8,9 @@
 
 namespace atl {
 
-void DirtyFiles::put(InodeNumber inode, std::uint64_t offset, ByteView in, const Timestamp& time) {
+void DirtyFiles::put(InodeNumber inode, std::uint64_t offset, ByteView in, const std::optional<Timestamp>& time) {
   File& file = files_[inode];
-  file.written_at = time;
+  if (time) file.written_at = time;
   while (!in.empty()) {
     const std::uint64_t block_end = (offset / extent_bytes_max + 1) * extent_bytes_max;
     const std::size_t count = static_cast<std::size_t>(std::min<std::uint64_t>(in.size(), block_end - offset));

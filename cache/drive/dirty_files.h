@@ -25,8 +25,8 @@ class DirtyFiles {
     std::optional<Timestamp> written_at;  // of the file; none if its times are logged already
   };
 
-  /// Bytes [offset, +in.size()) of a file are now these, written at `time`. `in` is not empty.
-  void put(InodeNumber inode, std::uint64_t offset, ByteView in, const Timestamp& time);
+  /// Bytes [offset, +in.size()) of a file are now these, written at `time`; none leaves its times alone. `in` is not empty.
+  void put(InodeNumber inode, std::uint64_t offset, ByteView in, const std::optional<Timestamp>& time);
   /// Forgets [offset, +length) of a file: truncated, punched, or written elsewhere.
   void cut(InodeNumber inode, std::uint64_t offset, std::uint64_t length);
   void drop(InodeNumber inode);

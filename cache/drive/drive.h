@@ -16,6 +16,7 @@
 #include <stop_token>
 #include <string>
 
+#include "cache/care/care.h"
 #include "cache/drive/types.h"
 #include "cache/keys/keyring.h"
 #include "engine/base/disk.h"
@@ -42,8 +43,13 @@ struct DriveOptions {
   Duration flush_interval = std::chrono::seconds(1);
   Duration read_timeout = std::chrono::seconds(30);
   Duration write_timeout = std::chrono::seconds(30);  // how long writers wait for staging to drain
-  Duration segment_age_max = std::chrono::seconds(5); // an unfinished segment is shipped at this age
+  Duration segment_age_max = std::chrono::seconds(5); // an unfinished segment is shipped at this age, or ship_idle after a pause
   Duration gc_grace = std::chrono::hours(24);
+  Duration ship_idle = std::chrono::seconds(1);       // nodes are told of changes so long after the last one
+  Duration ship_max = std::chrono::seconds(15);       // and under constant change after so long
+  Duration repair_grace = std::chrono::hours(7 * 24);   // a node that is away may return: its shards are rebuilt after this
+  Duration repair_patience = std::chrono::seconds(60);  // and even urgent repairs wait so long
+  std::uint64_t care_bandwidth = 8ull << 20;            // bytes a second for repairs and moves
   bool read_only = false;
 };
 
@@ -126,6 +132,8 @@ class Drive {
                         const std::function<void(const SyncProgress&)>& progress, std::stop_token stop) = 0;
 
   // --- care ---
+  /// Repairs, audits, moves. Lives as long as the drive.
+  virtual Care& care() = 0;
   virtual SpaceUsage space() = 0;
   virtual DriveStatus status() = 0;
   /// Forgets cached copies of what nodes hold in full. Returns bytes given back.

@@ -4,10 +4,13 @@
 #include <atomic>
 #include <memory>
 
+#include "cache/care/caretaker.h"
+#include "cache/drive/changes.h"
 #include "cache/drive/checkpointer.h"
 #include "cache/drive/committer.h"
 #include "cache/drive/core.h"
 #include "cache/drive/extent_reader.h"
+#include "cache/drive/publisher.h"
 #include "cache/drive/reclaimer.h"
 #include "cache/drive/segment_fetcher.h"
 #include "cache/drive/shipper.h"
@@ -23,6 +26,10 @@ class DriveImpl final : public Drive {
   void start(Engine& engine) override;
   std::vector<NodeSpec> nodes() const override;
   Result<> close(Duration bound) override;
+  Result<> put_node(const NodeSpec& node);  // node_list.h
+  Result<Changes> changes_since(const HistoryPoint& point);  // changes.h
+  std::vector<AttemptLeft> attempts();                       // attempts.h
+  Result<std::size_t> discard_attempts(const std::vector<AttemptLeft>& attempts);
 
   Result<Attributes> lookup(InodeNumber parent, std::string_view name) override;
   void forget(InodeNumber inode, std::uint64_t count) override;
@@ -56,6 +63,7 @@ class DriveImpl final : public Drive {
   Result<> sync(SyncLevel level, std::optional<MonotonicTime> deadline, const std::function<void(const SyncProgress&)>& progress,
                 std::stop_token stop) override;
 
+  Care& care() override { return caretaker_; }
   SpaceUsage space() override;
   DriveStatus status() override;
   Result<std::uint64_t> drop_cache() override;
@@ -110,6 +118,8 @@ class DriveImpl final : public Drive {
   Shipper shipper_;
   Reclaimer reclaimer_;
   Checkpointer checkpointer_;
+  Caretaker caretaker_;
+  Publisher publisher_;
   std::atomic<std::uint64_t> disk_free_{~std::uint64_t{0}};  // as last asked
   std::atomic<std::int64_t> disk_asked_at_{0};
   std::set<InodeNumber> to_purge_;  // large files, purged step by step; state lock

@@ -1,11 +1,30 @@
 #include "cache/drive/extent_reader.h"
 
 #include <cstring>
+#include <utility>
 
 namespace atl {
 namespace {
 
 constexpr std::size_t cached_max = 24;  // of at most 128 KiB
+
+/// A buffer that this thread keeps between reads and that is taken while one is under way: reads wait for nodes, and
+/// where threads are simulated as fibers the next one then reads on the same thread.
+class ScratchFrame {
+ public:
+  ScratchFrame() : bytes(std::exchange(kept(), {})) {}
+  ~ScratchFrame() { kept() = std::move(bytes); }
+  ScratchFrame(const ScratchFrame&) = delete;
+  ScratchFrame& operator=(const ScratchFrame&) = delete;
+
+  Bytes bytes;
+
+ private:
+  static Bytes& kept() {
+    thread_local Bytes buffer;
+    return buffer;
+  }
+};
 
 }  // namespace
 
@@ -34,14 +53,16 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
                                   const std::stop_token& stop, Bytes* frame_out) {
   const ExtentContext context{core_.keyring.volume(), row.epoch, extent, row.length};
   const ExtentSealer& sealer = core_.sealer(row.epoch);
-  thread_local Bytes scratch;
-  Bytes& frame = frame_out != nullptr ? *frame_out : scratch;
+  ScratchFrame scratch;
+  Bytes& frame = frame_out != nullptr ? *frame_out : scratch.bytes;
   frame.resize(frame_bytes(row.length));
   const auto open = [&]() -> Result<> {
     auto header = core_.frames->open(ByteView(frame).first(frame_header_bytes));
     if (!header) return fail(header.error());
     if (header->extent != extent || header->plain_bytes != row.length || header->epoch != row.epoch.value) {
-      return fail(Code::corrupt, "another extent stands at the place of extent " + std::to_string(extent.value));
+      return fail(Code::corrupt, "extent " + std::to_string(header->extent.value) + " of " + std::to_string(header->plain_bytes) +
+                                     " bytes stands at byte " + std::to_string(row.offset) + " of segment " + std::to_string(row.segment.value) +
+                                     ", the place of extent " + std::to_string(extent.value) + " of " + std::to_string(row.length));
     }
     return sealer.open(context, ByteView(frame).subspan(frame_header_bytes, row.length + seal_overhead_bytes), out);
   };

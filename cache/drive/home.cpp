@@ -3,7 +3,10 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+
+#include "cache/keys/sealed_secret.h"
 
 namespace atl {
 
@@ -44,6 +47,7 @@ std::optional<Bytes> from_base64(const std::string& text) {
 struct VolumeFile {
   HomeInfo info;
   Bytes by_recovery_key;
+  Bytes kept_recovery_key;  // sealed under the keyring; empty if an older version wrote the file
   Bytes by_local_key;  // or:
   Bytes by_passphrase;
   PassphraseParameters passphrase;
@@ -51,6 +55,7 @@ struct VolumeFile {
 
 std::string serialize(const VolumeFile& file) {
   Json keyring{{"recovery_key", to_base64(file.by_recovery_key)}};
+  if (!file.kept_recovery_key.empty()) keyring["kept_recovery_key"] = to_base64(file.kept_recovery_key);
   if (file.info.passphrase) {
     keyring["passphrase"] = {{"function", "argon2id13"},
                              {"salt", to_hex(file.passphrase.salt)},
@@ -98,6 +103,7 @@ Result<VolumeFile> parse(ByteView content, const std::string& path) {
   if (keyring == json.end() || !keyring->is_object()) return damaged("its keyring is missing");
   file.by_recovery_key = blob(*keyring, "recovery_key");
   if (file.by_recovery_key.empty()) return damaged("its keyring under the recovery key is missing or malformed");
+  file.kept_recovery_key = blob(*keyring, "kept_recovery_key");
   if (const auto passphrase = keyring->find("passphrase"); passphrase != keyring->end()) {
     if (!passphrase->is_object()) return damaged("its passphrase parameters are malformed");
     file.info.passphrase = true;
@@ -156,6 +162,20 @@ Result<SecretKey> read_local_key(Disk& disk, const std::string& directory) {
 
 }  // namespace
 
+Result<SecretKey> read_recovery_key(Disk& disk, const std::string& directory, const Keyring& keyring) {
+  const auto file = load(disk, directory);
+  if (!file) return fail(file.error());
+  const Bytes& kept = file->kept_recovery_key;
+  if (kept.empty())
+    return fail(Code::not_found, "this drive was made by an older version, which did not keep its recovery key",
+                "make a new one: atoll key rotate --new-recovery-key");
+  auto recovery = open_secret(kept, recovery_key_secret, keyring);
+  if (!recovery && recovery.error().code == Code::corrupt)
+    return fail(Code::corrupt, "the recovery key in the volume file " + volume_path(directory) + " is damaged: " + recovery.error().what,
+                "make a new one: atoll key rotate --new-recovery-key");
+  return recovery;
+}
+
 Result<> create_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey& recovery,
                      std::optional<std::string_view> passphrase, Random& random) {
   // The volume file is written last: with it, and not before, the folder holds a drive.
@@ -169,6 +189,9 @@ Result<> create_home(Disk& disk, const std::string& directory, const Keyring& ke
   VolumeFile file;
   file.info = {format_number, keyring.volume(), passphrase.has_value()};
   file.by_recovery_key = keyring.wrap(recovery, random);
+  auto kept = seal_secret(recovery, recovery_key_secret, keyring, random);
+  if (!kept) return fail(kept.error());
+  file.kept_recovery_key = std::move(*kept);
   if (passphrase) {
     file.passphrase = PassphraseParameters::moderate(random);
     const auto key = key_from_passphrase(*passphrase, file.passphrase);
@@ -190,10 +213,52 @@ Result<> create_home(Disk& disk, const std::string& directory, const Keyring& ke
   return written;
 }
 
+Result<> rewrap_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey* recovery,
+                     std::optional<std::string_view> passphrase, Random& random) {
+  auto file = load(disk, directory);
+  if (!file) return fail(file.error());
+  const bool had_passphrase = file->info.passphrase;
+  if (recovery != nullptr) {
+    file->by_recovery_key = keyring.wrap(*recovery, random);
+    auto kept = seal_secret(*recovery, recovery_key_secret, keyring, random);
+    if (!kept) return fail(kept.error());
+    file->kept_recovery_key = std::move(*kept);
+  }
+  file->info.passphrase = passphrase.has_value();
+  file->by_local_key.clear();
+  file->by_passphrase.clear();
+  if (passphrase) {
+    file->passphrase = PassphraseParameters::moderate(random);
+    const auto key = key_from_passphrase(*passphrase, file->passphrase);
+    if (!key) return fail(key.error());
+    file->by_passphrase = keyring.wrap(*key, random);
+  } else if (had_passphrase) {
+    // Nothing looks at it while the volume file names a passphrase, so that it may be written first.
+    const SecretKey key = SecretKey::random(random);
+    file->by_local_key = keyring.wrap(key, random);
+    if (auto written = replace_file(disk, local_key_path(directory), key.view()); !written) return written;
+  } else {
+    const auto key = read_local_key(disk, directory);
+    if (!key) return fail(key.error());
+    file->by_local_key = keyring.wrap(*key, random);
+  }
+  if (auto written = replace_file(disk, volume_path(directory), as_bytes(serialize(*file))); !written) return written;
+  if (!passphrase) return {};
+  // It opens nothing any more but copies of the old volume file.
+  if (auto removed = disk.remove(local_key_path(directory)); !removed && removed.error().code != Code::not_found) return removed;
+  return disk.sync_directory(directory);
+}
+
 Result<HomeInfo> read_home(Disk& disk, const std::string& directory) {
   const auto file = load(disk, directory);
   if (!file) return fail(file.error());
   return file->info;
+}
+
+Result<Bytes> read_wrapped_keyring(Disk& disk, const std::string& directory) {
+  auto file = load(disk, directory);
+  if (!file) return fail(file.error());
+  return std::move(file->by_recovery_key);
 }
 
 Result<Keyring> unlock_home(Disk& disk, const std::string& directory, const std::function<Result<std::string>()>& ask) {

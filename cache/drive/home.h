@@ -34,8 +34,22 @@ struct HomeInfo {
 Result<> create_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey& recovery,
                      std::optional<std::string_view> passphrase, Random& random);
 
+/// The recovery key, which lies in the folder sealed under the keyring, so that kits can be made again. Code::not_found
+/// where an older version made the folder and did not keep it. Errors as of read_home.
+Result<SecretKey> read_recovery_key(Disk& disk, const std::string& directory, const Keyring& keyring);
+
+/// Replaces the folder's keyring and what opens it: with a passphrase that, without one the local key (a new one where a
+/// passphrase did so far). `recovery` wraps the keyring as well; nullptr: the recovery key stays, and `keyring` is the one
+/// that the folder has. One file is replaced whole: after a crash at any point the folder opens in the old way or in the
+/// new one. The caller holds the folder's lock. Errors as of create_home, and of read_home.
+Result<> rewrap_home(Disk& disk, const std::string& directory, const Keyring& keyring, const SecretKey* recovery,
+                     std::optional<std::string_view> passphrase, Random& random);
+
 /// Reads what can be known without keys. Code::not_found if the directory holds no drive, newer_format, corrupt.
 Result<HomeInfo> read_home(Disk& disk, const std::string& directory);
+
+/// The keyring as the recovery key wraps it. Errors as of read_home.
+Result<Bytes> read_wrapped_keyring(Disk& disk, const std::string& directory);
 
 /// Opens the keyring. `ask` is called at most once, and only where a passphrase is needed; its error is passed on.
 /// Code::key for a wrong passphrase or a missing local key.

@@ -3,19 +3,19 @@
 
 #include "cache/drive/checkpoint.h"
 #include "cache/drive/drive_impl.h"
+#include "cache/drive/fenced_note.h"
 #include "cache/drive/paths.h"
+#include "cache/drive/replayer.h"
+#include "cache/heads/head_store.h"
 
 namespace atl {
 namespace {
 
-/// Rows folded between two transactions of a replay: bounds memory.
-constexpr std::size_t replay_rows = 50'000;
-
-/// Left by a drive that found its index damaged: the next mount rebuilds it.
-std::string damaged_marker(const std::string& directory) { return directory + "/index.damaged"; }
+/// Ids of extents and segments that one epoch may use.
+constexpr unsigned epoch_id_bits = 40;
 
 Result<std::unique_ptr<IndexStore>> rebuild_index(DriveCore& core, const SecretKey& key) {
-  auto index = IndexStore::create(index_path(core.directory));
+  auto index = IndexStore::create(core.seams.disk, index_path(core.directory));
   if (!index) return fail(index.error());
   auto lsn = load_checkpoint(core.seams.disk, checkpoint_directory(core.directory), **index, core.keyring.volume(), key);
   if (!lsn) return fail(lsn.error());
@@ -25,33 +25,13 @@ Result<std::unique_ptr<IndexStore>> rebuild_index(DriveCore& core, const SecretK
 /// Folds the journal behind what the index has applied.
 Result<> replay(DriveCore& core) {
   core.tables.emplace(*core.index);
-  core.last_lsn = core.index->applied();
-  const auto apply = [&core]() -> Result<> {
-    std::vector<IndexChanges> commits;
-    commits.push_back(core.tables->take_changes(core.last_lsn));
-    if (auto r = core.index->apply(commits); !r) return r;
-    core.tables->applied(commits.front());
-    return {};
-  };
-  std::size_t rows = 0;
-  if (core.journal->last() > core.last_lsn) {
-    auto replayed = core.journal->replay(core.last_lsn.next(), [&](const JournalBatch& batch) -> Result<> {
-      if (batch.first != core.last_lsn.next()) {
-        return fail(Code::corrupt, "the index was applied to the middle of a journal batch");
-      }
-      auto folded = decode_records(batch.body, [&](const Record& record) -> Result<> {
-        core.last_lsn = core.last_lsn.next();
-        return fold(record, *core.tables);
-      });
-      if (!folded) return folded;
-      rows += batch.count;
-      if (rows < replay_rows) return {};
-      rows = 0;
-      return apply();
-    });
+  Replayer replayer(*core.index, *core.tables);
+  if (core.journal->last() > replayer.last()) {
+    auto replayed = core.journal->replay(replayer.last().next(), [&](const JournalBatch& batch) { return replayer.fold(batch); });
     if (!replayed) return replayed;
   }
-  return apply();
+  core.last_lsn = replayer.last();
+  return replayer.apply();
 }
 
 /// Index and journal, together at the last committed state.
@@ -59,13 +39,18 @@ Result<> recover(DriveCore& core) {
   auto key = core.keyring.derive(KeyEpoch{1}, KeyPurpose::journal);
   if (!key) return fail(key.error());
   bool rebuilt = false;
-  auto marked = core.seams.disk.exists(damaged_marker(core.directory));
+  auto marked = core.seams.disk.exists(index_damaged_path(core.directory));
   if (!marked) return fail(marked.error());
   Result<std::unique_ptr<IndexStore>> index = fail(Code::corrupt);
-  if (!*marked) index = IndexStore::open(index_path(core.directory));
+  if (!*marked) index = IndexStore::open(core.seams.disk, index_path(core.directory));
+  if (index)
+    if (auto sound = (*index)->check(); !sound) index = fail(sound.error());
   for (;;) {
     if (!index) {
-      if (rebuilt || (index.error().code != Code::corrupt && index.error().code != Code::not_found)) return fail(index.error());
+      // A format number that is newer may be a damaged one; the journal says whether this version reads the drive.
+      const Code code = index.error().code;
+      const bool remade = code == Code::corrupt || code == Code::not_found || code == Code::newer_format;
+      if (rebuilt || !remade) return fail(index.error());
       rebuilt = true;
       index = rebuild_index(core, *key);
       if (!index) return fail(index.error());
@@ -96,7 +81,8 @@ Result<> recover(DriveCore& core) {
       index = fail(Code::corrupt, failure.error().what);
       continue;
     }
-    if (*marked) (void)core.seams.disk.remove(damaged_marker(core.directory));  // at worst it is rebuilt once more
+    core.index_rebuilt = rebuilt;
+    if (*marked) (void)core.seams.disk.remove(index_damaged_path(core.directory));  // at worst it is rebuilt once more
     return {};
   }
 }
@@ -149,7 +135,11 @@ Result<std::unique_ptr<Drive>> Drive::open(DriveSeams seams, std::string directo
     Tables& tables = *core->tables;
     const VolumeRow volume = tables.volume();
     core->durable_lsn = core->last_lsn;
-    core->next_extent = volume.next_extent;
+    // Another computer may have used ids that this state does not know of: each epoch has a range of its own.
+    auto epoch = claimed_epoch(seams.disk, heads_directory(core->directory));
+    if (!epoch) return fail(epoch.error());
+    const std::uint64_t first_id = std::uint64_t{*epoch - 1} << epoch_id_bits;
+    core->next_extent = std::max(volume.next_extent, first_id);
     core->ran_base_seconds = volume.ran_seconds;
     auto store = SegmentStore::open(seams.disk, core->directory, core->keyring.volume(), [&tables](SegmentId id) {
       const auto found = tables.segments().find(id);
@@ -162,8 +152,14 @@ Result<std::unique_ptr<Drive>> Drive::open(DriveSeams seams, std::string directo
     if (!frame_key) return fail(frame_key.error());
     core->frames = std::make_unique<FrameCipher>(*frame_key);
     core->writer = std::make_unique<SegmentWriter>(
-        *core->segments, SegmentId(volume.next_segment), segment_header_bytes + ShardGeometry::full_segment_bytes({volume.k, volume.n}));
-    if (!options.read_only) {
+        *core->segments, SegmentId(std::max(volume.next_segment, first_id)), segment_header_bytes + ShardGeometry::segment_capacity({volume.k, volume.n}));
+    auto note = read_fenced_note(seams.disk, core->directory);
+    if (!note && note.error().code != Code::corrupt) return fail(note.error());
+    if (note && *note) {
+      core->fenced = fenced_error((*note)->epoch, core->directory);
+      core->untold = (*note)->untold;
+    }
+    if (!options.read_only && !core->fenced) {
       // Segments that were open: nothing is appended to them any more. Files without names: their users are gone.
       std::vector<std::pair<SegmentId, std::uint64_t>> unfinished;
       for (const auto& [id, row] : tables.segments())
@@ -174,7 +170,7 @@ Result<std::unique_ptr<Drive>> Drive::open(DriveSeams seams, std::string directo
     }
   } catch (const IndexFailure& failure) {
     // A damaged index mends itself at the next mount; should this note fail to be written, it is found again then.
-    (void)replace_file(seams.disk, damaged_marker(core->directory), as_bytes("rebuild the index\n"));
+    (void)replace_file(seams.disk, index_damaged_path(core->directory), as_bytes("rebuild the index\n"));
     return fail(failure.error().code, failure.error().what, "mount again: the index is rebuilt from the journal then");
   }
   return std::make_unique<DriveImpl>(std::move(core));
@@ -188,21 +184,35 @@ DriveImpl::DriveImpl(std::unique_ptr<DriveCore> core)
       reader_(*core_, fetcher_),
       shipper_(*core_, committer_, tasks_),
       reclaimer_(*core_, committer_, reader_, fetcher_, shipper_, tasks_),
-      checkpointer_(*core_, committer_) {}
+      checkpointer_(*core_, committer_),
+      caretaker_(*core_, committer_, shipper_, checkpointer_, tasks_),
+      publisher_(*core_, committer_, shipper_, checkpointer_, tasks_) {}
 
 DriveImpl::~DriveImpl() { (void)close(std::chrono::seconds(10)); }
 
 std::vector<NodeSpec> DriveImpl::nodes() const {
   std::lock_guard lock(core_->mutex);
   std::vector<NodeSpec> nodes;
-  for (const auto& [id, spec] : core_->tables->nodes()) nodes.push_back(spec);
+  for (const auto& [id, spec] : core_->tables->nodes()) {
+    nodes.push_back(spec);
+    nodes.back().draining = core_->tables->volume().leaving.contains(id);
+  }
   return nodes;
 }
 
 void DriveImpl::start(Engine& engine) {
   core_->engine = &engine;
   schedule_flush();
-  if (!core_->options.read_only) shipper_.start(reclaimer_);
+  if (core_->options.read_only) return;
+  if (auto loaded = publisher_.load(); !loaded) {
+    std::lock_guard lock(core_->mutex);
+    core_->fail_stop(loaded.error());
+    return;
+  }
+  reclaimer_.start(publisher_);
+  shipper_.start(reclaimer_, publisher_);
+  publisher_.start();
+  caretaker_.start();
 }
 
 void DriveImpl::schedule_flush() {
@@ -231,8 +241,13 @@ Result<> DriveImpl::close(Duration bound) {
   }
   tasks_.request_stop();
   core_->changed.wake();
-  if (core_->engine.load() != nullptr && !core_->options.read_only) shipper_.stop();
+  if (core_->engine.load() != nullptr && !core_->options.read_only) {
+    caretaker_.stop();
+    publisher_.stop();
+    shipper_.stop();
+  }
   tasks_.close();
+  if (core_->engine.load() != nullptr && !core_->options.read_only) caretaker_.save();
   // What came between the first commit and the closing, and placements of uploads that landed just now.
   if (auto last = committer_.commit(); result) result = last;
   if (result) result = committer_.apply();
@@ -243,7 +258,7 @@ Result<> DriveImpl::close(Duration bound) {
   }
   if (damaged) {
     // A damaged index mends itself at the next mount; should this note fail to be written, it is found again then.
-    (void)replace_file(core_->seams.disk, damaged_marker(core_->directory), as_bytes("rebuild the index\n"));
+    (void)replace_file(core_->seams.disk, index_damaged_path(core_->directory), as_bytes("rebuild the index\n"));
   } else if (result) {
     if (auto flushed = core_->index->flush(); !flushed) result = fail(flushed.error());
   }

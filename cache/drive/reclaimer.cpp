@@ -3,16 +3,19 @@
 #include <algorithm>
 
 #include "cache/drive/live_frames.h"
+#include "cache/drive/publisher.h"
 #include "cache/erasure/shard_codec.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
 
 constexpr Duration pass_interval = std::chrono::seconds(10);
 constexpr std::size_t copy_bytes = 2u << 20;
-constexpr std::uint64_t small_bytes = segment_bytes_max / 4;
+constexpr std::uint64_t small_bytes = segment_bytes_max / 8;
 constexpr std::size_t small_count_background = 8;
 constexpr auto object_wait = std::chrono::seconds(60);
+constexpr int garbage_rounds_max = 3;
 
 }  // namespace
 
@@ -20,7 +23,11 @@ void Reclaimer::drop(SegmentId segment) {
   std::lock_guard lock(core_.mutex);
   const auto found = core_.tables->segments().find(segment);
   if (core_.refusal() || found == core_.tables->segments().end() || found->second.live_extents != 0) return;
+  if (shipper_.in_flight(segment)) return;      // the shipper drops it when that has ended
+  if (core_.in_care.contains(segment)) return;  // its shards are on the move; a later round drops it
+  if (core_.pinned_dead(segment)) return;  // a head in the making still needs it; the next round drops it
   core_.log(SegmentDropped{segment, core_.ran_seconds()});
+  if (mutant("freed-too-early")) (void)core_.segments->remove(segment);
   core_.after_durable.push_back([this, segment] {
     (void)core_.segments->remove(segment);  // Code::not_found: there was no local copy
   });
@@ -46,10 +53,9 @@ bool Reclaimer::short_of_room() {
 bool Reclaimer::moved_is_protected() {
   const SegmentId barrier = barrier_.load();
   std::lock_guard lock(core_.mutex);
-  const std::uint8_t wanted = core_.tables->volume().protect_min;
   for (const auto& [id, row] : core_.tables->segments()) {
     if (id >= barrier) break;
-    if (row.live_extents > 0 && (!row.has_attempt || row.placed.size() < wanted)) return false;
+    if (row.live_extents > 0 && !core_.tables->volume().is_protected(row)) return false;
   }
   return true;
 }
@@ -144,12 +150,31 @@ Result<> Reclaimer::rewrite(SegmentId segment) {
   return {};
 }
 
+std::vector<SegmentId> Reclaimer::encoded_otherwise(bool thorough) {
+  std::vector<SegmentId> found;
+  // So much in the time between two passes, like all that care does.
+  const auto seconds = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(pass_interval).count());
+  std::uint64_t budget = thorough ? ~std::uint64_t{0} : std::max<std::uint64_t>(core_.options.care_bandwidth * seconds, 1);
+  std::lock_guard lock(core_.mutex);
+  const VolumeRow& volume = core_.tables->volume();
+  for (const auto& [id, row] : core_.tables->segments()) {
+    if (!row.finished || !row.has_attempt || row.live_extents == 0 || (row.k == volume.k && row.n == volume.n) || mutant("redundancy-as-it-was")) continue;
+    // One that is not full may wait for nodes that it will never have: it is moved over as well.
+    if (shipper_.in_flight(id) || core_.in_care.contains(id) || core_.pinned(id)) continue;
+    found.push_back(id);
+    if (row.bytes >= budget) break;
+    budget -= row.bytes;
+  }
+  return found;
+}
+
 std::vector<SegmentId> Reclaimer::candidates(bool thorough) {
-  std::vector<SegmentId> wasteful, small;
+  std::vector<SegmentId> wasteful = encoded_otherwise(thorough), small;
+  const std::set<SegmentId> chosen(wasteful.begin(), wasteful.end());
   std::lock_guard lock(core_.mutex);
   for (const auto& [id, row] : core_.tables->segments()) {
     // What is not on nodes in full is the shipper's.
-    if (!row.finished || !row.full() || row.live_extents == 0 || shipper_.in_flight(id)) continue;
+    if (!row.finished || !row.full() || row.live_extents == 0 || shipper_.in_flight(id) || chosen.contains(id)) continue;
     const std::uint64_t content = row.bytes - segment_header_bytes;
     const bool waste = thorough ? row.live_bytes * 4 < content * 3 : row.live_bytes * 2 < content;
     if (waste) {
@@ -164,15 +189,21 @@ std::vector<SegmentId> Reclaimer::candidates(bool thorough) {
 
 Result<bool> Reclaimer::remove_objects() {
   Engine* engine = core_.engine.load();
-  if (engine == nullptr || !moved_is_protected()) return false;
+  if (engine == nullptr || !publisher_->garbage_may_go() || !moved_is_protected()) return false;
   std::vector<std::pair<AttemptId, GarbageRow>> due;
   std::vector<NodeId> nodes;
   {
     std::lock_guard lock(core_.mutex);
     if (core_.refusal()) return false;
     const auto grace = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(core_.options.gc_grace).count());
-    for (const auto& [attempt, row] : core_.tables->garbage())
-      if (row.since_seconds + grace <= core_.ran_seconds()) due.emplace_back(attempt, row);
+    const Lsn published = core_.published_lsn.load();
+    std::erase_if(garbage_seen_, [this](const auto& seen) { return !core_.tables->garbage().contains(seen.first); });
+    for (const auto& [attempt, row] : core_.tables->garbage()) {
+      // The newest head that counts may still rest on it, unless it was made since.
+      const Lsn seen = garbage_seen_.try_emplace(attempt, core_.telling_lsn).first->second;
+      const bool over = row.since_seconds + grace <= core_.ran_seconds() || mutant("garbage-without-grace");
+      if (over && (seen <= published || mutant("garbage-of-a-head"))) due.emplace_back(attempt, row);
+    }
     for (const auto& [id, spec] : core_.tables->nodes()) nodes.push_back(id);
   }
   if (due.empty()) return false;
@@ -224,6 +255,19 @@ Result<bool> Reclaimer::remove_objects() {
   return true;
 }
 
+Result<> Reclaimer::await_head(const std::stop_token& stop) {
+  Lsn target;
+  {
+    std::lock_guard lock(core_.mutex);
+    target = core_.telling_lsn;
+  }
+  publisher_->hurry();
+  const auto told = [&] { return core_.published_lsn.load() >= target; };
+  if (core_.changed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, stop, told)) return {};
+  if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
+  return fail(Code::too_few_nodes, "too few nodes can be told of what became garbage, so that its space stays in use", "see `atoll status` for the nodes");
+}
+
 void Reclaimer::tick() {
   {
     std::lock_guard lock(tick_mutex_);
@@ -240,12 +284,24 @@ void Reclaimer::tick() {
 }
 
 Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
-  std::unique_lock pass_lock(pass_mutex_, std::defer_lock);
-  if (wait) {
-    pass_lock.lock();
-  } else if (!pass_lock.try_lock()) {
-    return {};  // somebody is at it
-  }
+  // Not a mutex: a pass waits for nodes, and whoever waits for its end can be interrupted.
+  const auto take = [this] {
+    std::lock_guard lock(tick_mutex_);
+    return !std::exchange(passing_, true);
+  };
+  if (!wait && !take()) return {};  // somebody is at it
+  if (wait && !core_.changed.wait(core_.seams.runtime, std::nullopt, stop, take)) return fail(Code::cancelled, "gc was interrupted");
+  struct Leave {
+    Reclaimer& reclaimer;
+    ~Leave() {
+      {
+        std::lock_guard lock(reclaimer.tick_mutex_);
+        reclaimer.passing_ = false;
+      }
+      reclaimer.core_.changed.wake();
+    }
+  };
+  const Leave leave{*this};
   const bool thorough = wait;
   for (;;) {
     if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
@@ -263,6 +319,8 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
           worked = true;
         }
       }
+      if (publisher_->garbage_may_go())
+        if (auto swept = sweeper_.sweep(); !swept && wait) return swept;
       auto removed = remove_objects();
       if (!removed && wait) return fail(removed.error());
       // The index may have refused: objects of an absent node stay until it returns.
@@ -283,6 +341,7 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
       return true;
     };
     const auto due_left = [&] {
+      if (sweeper_.due_left()) return true;
       std::lock_guard lock(core_.mutex);
       const auto grace = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(core_.options.gc_grace).count());
       return std::any_of(core_.tables->garbage().begin(), core_.tables->garbage().end(),
@@ -299,12 +358,30 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
       continue;
     }
     if (worked && !candidates(true).empty()) continue;
-    if (!due_left()) return committer_.commit();
-    {
-      auto removed = remove_objects();
-      if (!removed) return fail(removed.error());
-      if (due_left()) return fail(Code::too_few_nodes, "some nodes that hold garbage cannot be reached", "see `atoll status` for the nodes");
+    // Somebody else's state may rest on anything until all nodes that are there were asked.
+    const auto asked = [&] { return publisher_->garbage_may_go() || publisher_->fork_stands(); };
+    if (due_left() && !core_.changed.wait(core_.seams.runtime, core_.seams.clock.now() + object_wait, stop, asked)) {
+      if (stop.stop_requested()) return fail(Code::cancelled, "gc was interrupted");
+      return fail(Code::too_few_nodes, "a node that is there does not say what it holds of the drive's heads, which may need what would be removed", "see `atoll status` for the nodes");
     }
+    if (publisher_->fork_stands() && due_left())
+      return fail(Code::fenced, "an earlier owner of the drive told nodes of changes that this computer does not have, which may rest on what would be removed",
+                  "bring them here with `atoll mount --take-over` on that computer, or give them up with it on this one");
+    // Garbage that comes up while the nodes are told of the rest needs a second head.
+    const auto remove_due = [&]() -> Result<> {
+      if (auto swept = sweeper_.sweep(); !swept) return swept;
+      if (auto removed = remove_objects(); !removed) return fail(removed.error());
+      return {};
+    };
+    for (int round = 0; round < garbage_rounds_max && due_left(); ++round) {
+      if (auto seen = remove_due(); !seen) return seen;
+      if (!due_left()) break;
+      if (auto told = await_head(stop); !told) return told;
+      if (auto removed = remove_due(); !removed) return removed;
+    }
+    if (due_left()) return fail(Code::too_few_nodes, "some nodes that hold garbage cannot be reached", "see `atoll status` for the nodes");
+    if (auto condensed = publisher_->condense(core_.seams.clock.now() + object_wait, stop); !condensed) return condensed;
+    return committer_.commit();
   }
 }
 

@@ -1,35 +1,20 @@
+// Reading the recovery kit.
 #include "cache/drive/recovery_kit.h"
 
 #include <sodium.h>
 
-#include <algorithm>
 #include <charconv>
-#include <cstdio>
+#include <functional>
+#include <map>
 #include <optional>
-#include <sstream>
+
+#include "cache/keys/paper.h"
 
 namespace atl {
 
 namespace {
 
-constexpr unsigned format_number = 1;
-constexpr std::size_t armor_columns = 64;
-constexpr std::size_t words_per_line = 4;
-
-/// Printable ASCII as it is, but for '%'; every other byte as %XX. What was an empty text becomes "%".
-std::string to_token(std::string_view text) {
-  if (text.empty()) return "%";
-  std::string token;
-  for (const char c : text) {
-    if (c > ' ' && c <= '~' && c != '%') {
-      token += c;
-    } else {
-      const auto byte = static_cast<std::uint8_t>(c);
-      token += '%' + to_hex({&byte, 1});
-    }
-  }
-  return token;
-}
+constexpr unsigned format_number = 2;
 
 std::optional<std::string> from_token(std::string_view token) {
   if (token == "%") return std::string();
@@ -43,36 +28,6 @@ std::optional<std::string> from_token(std::string_view token) {
     if (!byte || byte->size() != 1) return std::nullopt;
     text += static_cast<char>(byte->front());
     i += 2;
-  }
-  return text;
-}
-
-/// "0123 4567 89ab ...": easier to read out and to compare.
-std::string grouped(const std::string& digits, std::size_t group) {
-  std::string text;
-  for (std::size_t i = 0; i < digits.size(); i += group) text += (i == 0 ? "" : " ") + digits.substr(i, group);
-  return text;
-}
-
-std::string armored(ByteView bytes) {
-  std::string text(sodium_base64_ENCODED_LEN(bytes.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
-  sodium_bin2base64(text.data(), text.size(), bytes.data(), bytes.size(), sodium_base64_VARIANT_ORIGINAL);
-  text.pop_back();  // the terminating zero
-  std::string lines;
-  for (std::size_t i = 0; i < text.size(); i += armor_columns) lines += "    " + text.substr(i, armor_columns) + "\n";
-  return lines;
-}
-
-std::string numbered_words(const SecretKey& key) {
-  std::istringstream words(recovery_words(key));
-  std::string text;
-  std::string word;
-  for (std::size_t number = 1; words >> word; ++number) {
-    char place[8];
-    std::snprintf(place, sizeof place, "%3zu. ", number);
-    if (number % words_per_line == 1) text += "   ";
-    text += place + word;
-    text += number % words_per_line == 0 ? "\n" : std::string(10 - std::min<std::size_t>(word.size(), 9), ' ');
   }
   return text;
 }
@@ -121,12 +76,40 @@ bool is_number(std::string_view token) {
   return token.size() >= 2 && token.back() == '.' && token.find_first_not_of("0123456789") == token.size() - 1;
 }
 
+std::optional<Bytes> from_armor(const std::string& armor) {
+  Bytes bytes(armor.size() / 4 * 3 + 3);
+  std::size_t count = 0;
+  if (sodium_base642bin(bytes.data(), bytes.size(), armor.data(), armor.size(), nullptr, &count, nullptr, sodium_base64_VARIANT_ORIGINAL) != 0)
+    return std::nullopt;
+  bytes.resize(count);
+  return bytes;
+}
+
+/// Lines of digits that end with their checks, run together.
+Result<Bytes> read_checked_lines(std::string_view section, const std::function<std::string(std::size_t)>& name) {
+  Bytes bytes;
+  std::size_t number = 1;
+  std::string line;
+  Tokens tokens(section);
+  for (std::string_view token = tokens.next(); !token.empty(); token = tokens.next()) {
+    line += token;
+    if (token.find('*') == std::string_view::npos) continue;
+    auto part = read_checked_line(line, name(number));
+    if (!part) return fail(part.error());
+    bytes.insert(bytes.end(), part->begin(), part->end());
+    line.clear();
+    ++number;
+  }
+  if (!line.empty()) return fail(read_checked_line(line, name(number)).error());
+  return bytes;
+}
+
 tl::unexpected<Error> malformed(const std::string& what) {
   return fail(Code::invalid, "the recovery kit " + what,
               "compare it with the paper; every line between the title and [end] is needed");
 }
 
-Result<std::vector<NodeSpec>> parse_nodes(std::string_view section) {
+Result<std::vector<NodeSpec>> parse_nodes(std::string_view section, bool checked) {
   std::vector<NodeSpec> nodes;
   Tokens tokens(section);
   std::string_view token = tokens.next();
@@ -137,44 +120,64 @@ Result<std::vector<NodeSpec>> parse_nodes(std::string_view section) {
     if (!url || url->empty()) return malformed("has no readable address for " + place);
     if (tokens.next() != "id") return malformed("has no id for " + place);
     std::string digits;
-    for (token = tokens.next(); !token.empty() && !is_number(token); token = tokens.next()) digits += token;
-    const auto id = NodeId::from_hex(digits);
+    for (token = tokens.next(); !token.empty() && !is_number(token); token = tokens.next()) {
+      digits += token;
+      digits += ' ';
+    }
+    std::string plain;
+    if (!checked) {
+      plain = without_space(digits);
+    } else {
+      auto bytes = read_checked_lines(digits, [](std::size_t) { return std::string("node id"); });
+      if (!bytes) return fail(Code::invalid, bytes.error().what + " (" + place + ")", bytes.error().hint);
+      plain = to_hex(*bytes);
+    }
+    const auto id = NodeId::from_hex(plain);
     if (!id) return malformed("has a malformed id for " + place);
     nodes.push_back({*id, *url, {}});
   }
   return nodes;
 }
 
-}  // namespace
-
-std::string kit_text(const RecoveryKit& kit) {
-  std::string text;
-  text += "Atoll recovery kit, format " + std::to_string(format_number) + "\n\n";
-  text +=
-      "KEEP THIS PAGE SECRET, AND KEEP IT SAFE.\n\n"
-      "It opens the drive named below. Whoever has this page can read everything that was\n"
-      "saved there, and nobody can bring the drive back without it once this computer is\n"
-      "lost. No company and no person can replace it.\n\n"
-      "What to do with it: print it or write it down, keep it away from this computer (a\n"
-      "second copy in another building is wise), then delete the file.\n\n"
-      "When to use it: the computer is gone, its disk is broken, or the passphrase is\n"
-      "forgotten. The key on this page opens the drive's folder on a computer that still has\n"
-      "it. Bringing the drive back from the nodes alone comes with a later version of atoll;\n"
-      "this page holds all that it will ask for. Spaces and line breaks do not matter; the\n"
-      "words do, in the order of their numbers.\n\n";
-  text += "[drive]\n    " + to_token(kit.drive_name) + "\n\n";
-  text += "[volume]\n    " + grouped(kit.volume.hex(), 4) + "\n\n";
-  text += "[words]\n" + numbered_words(kit.key) + "\n";
-  text += "[nodes]\n";
-  for (std::size_t i = 0; i < kit.nodes.size(); ++i) {
-    text += "    " + std::to_string(i + 1) + ". " + to_token(kit.nodes[i].url) + "\n";
-    text += "       id " + grouped(kit.nodes[i].id.hex(), 8) + "\n";
+/// The words in the order of their numbers, where each has one: text taken from a PDF may go by columns.
+std::string in_order(std::string_view section) {
+  std::map<unsigned, std::string> numbered;
+  Tokens tokens(section);
+  for (std::string_view token = tokens.next(); !token.empty(); token = tokens.next()) {
+    unsigned number = 0;
+    const auto [end, error] = std::from_chars(token.data(), token.data() + token.size(), number);
+    std::string_view word = token.substr(static_cast<std::size_t>(end - token.data()));
+    if (error != std::errc() || word.empty() || std::string_view(".):").find(word.front()) == std::string_view::npos)
+      return std::string(section);
+    word.remove_prefix(1);
+    if (word.empty()) word = tokens.next();
+    if (!numbered.emplace(number, word).second) return std::string(section);
   }
-  text += "\n[keyring]\n" + armored(kit.wrapped_keyring) + "\n[end]\n";
+  std::string text;
+  for (const auto& [number, word] : numbered) text += std::to_string(number) + ". " + word + "\n";
   return text;
 }
 
+/// What `atoll` wrote into a PDF of a kit for itself; absent if this is none.
+std::optional<std::string> text_in_pdf(std::string_view pdf) {
+  constexpr std::string_view mark = "/Keywords (";
+  const std::size_t at = pdf.find(mark);
+  if (at == std::string_view::npos) return std::nullopt;
+  return std::string(pdf.substr(at + mark.size(), pdf.find(')', at) - at - mark.size()));
+}
+
+}  // namespace
+
 Result<RecoveryKit> parse_kit(std::string_view text) {
+  std::string unpacked;
+  if (text.starts_with("%PDF-")) {
+    auto found = text_in_pdf(text);
+    if (!found)
+      return fail(Code::invalid, "this PDF is none that atoll made",
+                  "if it was made from a kit, take its text out: pdftotext FILE - | atoll recover --kit -");
+    unpacked = std::move(*found);
+    text = unpacked;
+  }
   Tokens tokens(text);
   // Whatever a mail program or an editor put in front is skipped.
   bool titled = false;
@@ -184,7 +187,7 @@ Result<RecoveryKit> parse_kit(std::string_view text) {
       break;
     }
   if (!titled)
-    return fail(Code::invalid, "this text is no atoll recovery kit", "it begins with \"Atoll recovery kit, format 1\"");
+    return fail(Code::invalid, "this text is no atoll recovery kit", "it begins with \"Atoll recovery kit, format 2\"");
   const std::string_view format_text = tokens.next();
   unsigned format = 0;
   const auto [end, error] = std::from_chars(format_text.data(), format_text.data() + format_text.size(), format);
@@ -212,22 +215,38 @@ Result<RecoveryKit> parse_kit(std::string_view text) {
   const auto drive_name = from_token(without_space(*name));
   if (!drive_name) return malformed("has a malformed drive name");
   kit.drive_name = *drive_name;
-  const auto volume_id = VolumeId::from_hex(without_space(*volume));
+  std::string volume_digits = without_space(*volume);
+  if (format >= 2) {
+    auto bytes = read_checked_line(*volume, "volume");
+    if (!bytes) return fail(bytes.error());
+    volume_digits = to_hex(*bytes);
+  }
+  const auto volume_id = VolumeId::from_hex(volume_digits);
   if (!volume_id) return malformed("has a malformed volume id");
   kit.volume = *volume_id;
-  auto key = parse_recovery_words(*words);
+  auto key = parse_recovery_words(in_order(*words));
   if (!key) return fail(key.error());
   kit.key = std::move(*key);
-  auto specs = parse_nodes(*nodes);
+  auto specs = parse_nodes(*nodes, format >= 2);
   if (!specs) return fail(specs.error());
   kit.nodes = std::move(*specs);
-  const std::string armor = without_space(*keyring);
-  kit.wrapped_keyring.resize(armor.size() / 4 * 3 + 3);
-  std::size_t count = 0;
-  if (sodium_base642bin(kit.wrapped_keyring.data(), kit.wrapped_keyring.size(), armor.data(), armor.size(), nullptr,
-                        &count, nullptr, sodium_base64_VARIANT_ORIGINAL) != 0)
-    return malformed("has a malformed keyring");
-  kit.wrapped_keyring.resize(count);
+  Bytes paper;
+  if (format >= 2) {
+    std::string lines;  // without their numbers
+    Tokens digits(*keyring);
+    for (std::string_view token = digits.next(); !token.empty(); token = digits.next())
+      if (!is_number(token)) lines.append(token).append(" ");
+    auto bytes = read_checked_lines(lines, keyring_line_name);
+    if (!bytes) return fail(bytes.error());
+    paper = std::move(*bytes);
+  } else {
+    auto bytes = from_armor(without_space(*keyring));
+    if (!bytes || bytes->size() < wrapped_keyring_bytes_min) return malformed("has a malformed keyring");
+    paper = keyring_for_paper(*bytes);
+  }
+  auto wrapped = keyring_from_paper(paper, kit.volume, kit.key);
+  if (!wrapped) return malformed("has a malformed keyring: " + wrapped.error().what);
+  kit.wrapped_keyring = std::move(*wrapped);
   return kit;
 }
 

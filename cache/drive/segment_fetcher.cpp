@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint64_t read_ahead_max = 4ull << 20;
 constexpr std::size_t windows_max = 1024;
+constexpr Duration repeated_within = std::chrono::milliseconds(250);
 
 /// Everything one call to nodes needs; shared with completions that may outlive the caller's patience.
 struct Answers {
@@ -45,6 +46,13 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
   bool mine = false;
   {
     std::lock_guard lock(mutex_);
+    if (const auto late = late_.find(id); late != late_.end()) {
+      const auto& [failed, at] = late->second;
+      if (core_.seams.clock.now() - at >= repeated_within)
+        late_.erase(late);
+      else if (failed->begin <= offset && offset + out.size() <= failed->end)
+        return fail(failed->bytes.error());
+    }
     auto& flights = flights_[id];
     for (const auto& other : flights)
       if (other->begin <= offset && offset + out.size() <= other->end) flight = other;
@@ -65,6 +73,8 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
       std::lock_guard lock(mutex_);
       flight->bytes = std::move(bytes);
       flight->landed = true;
+      if (late_.size() > windows_max) late_.clear();
+      if (!flight->bytes && flight->bytes.error().code == Code::timed_out) late_[id] = {flight, core_.seams.clock.now()};
       auto& flights = flights_[id];
       flights.remove(flight);
       if (flights.empty()) flights_.erase(id);
@@ -104,6 +114,7 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
   const std::uint64_t shipped_end = end - segment_header_bytes;
   const std::vector<ShardGeometry::Run> runs = geometry.cover(shipped_begin, shipped_end - shipped_begin);
 
+  const auto homes = std::make_shared<const std::vector<ShardHome>>(row.placed);
   const auto answers = std::make_shared<Answers>();
   answers->runs.resize(runs.size());
   answers->missing = runs.size();
@@ -122,8 +133,11 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
     request.need = row.k;
     request.offset = ShardGeometry::leaf_offset(run.first_leaf);
     request.length = std::uint64_t{run.leaf_count} * (leaf_bytes + leaf_mac_bytes);
-    request.verify = [macs, run](ShardIndex shard, ByteView answer) {
-      return macs->verify(shard, run.first_leaf, run.leaf_count, answer);
+    request.verify = [this, macs, run, homes, attempt = row.attempt](ShardIndex shard, ByteView answer) {
+      if (macs->verify(shard, run.first_leaf, run.leaf_count, answer)) return true;
+      for (const ShardHome& home : *homes)
+        if (home.shard == shard) core_.suspect({attempt, home, run.first_leaf});
+      return false;
     };
     request.deadline = deadline;
     request.done = [answers, i](Result<std::vector<std::pair<ShardIndex, Bytes>>> result) {

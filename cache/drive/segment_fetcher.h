@@ -46,6 +46,9 @@ class SegmentFetcher {
   std::mutex mutex_;
   std::map<SegmentId, std::list<std::shared_ptr<Flight>>> flights_;
   std::map<SegmentId, Window> windows_;
+  // The last fetch of a segment that ran out of time, and when: a kernel whose read-ahead failed asks at once for
+  // the page that it began with, and would wait for the same silent nodes once more.
+  std::map<SegmentId, std::pair<std::shared_ptr<Flight>, MonotonicTime>> late_;
 };
 
 }  // namespace atl

@@ -8,13 +8,18 @@ namespace atl {
 SegmentWriter::SegmentWriter(SegmentStore& store, SegmentId next, std::uint64_t capacity)
     : store_(store), capacity_(capacity), next_(next) {}
 
+void SegmentWriter::set_capacity(std::uint64_t capacity) {
+  std::lock_guard lock(mutex_);
+  capacity_ = capacity;
+}
+
 std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const std::vector<std::uint32_t>& plain_lengths) {
   std::lock_guard lock(mutex_);
   // First see whether all fit, since nothing is taken unless all is.
   std::size_t segment = 0;
   std::uint64_t used = open_.empty() ? 0 : open_.front().used;
   for (std::uint32_t length : plain_lengths) {
-    while (segment < open_.size() && used + frame_bytes(length) > capacity_) {
+    while (segment < open_.size() && used + frame_bytes(length) > open_[segment].capacity) {
       if (++segment < open_.size()) used = open_[segment].used;
     }
     if (segment >= open_.size()) return std::nullopt;
@@ -23,7 +28,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
   std::vector<Place> places;
   places.reserve(plain_lengths.size());
   for (std::uint32_t length : plain_lengths) {
-    while (open_.front().used + frame_bytes(length) > capacity_) {
+    while (open_.front().used + frame_bytes(length) > open_.front().capacity) {
       const SegmentId id = open_.front().file->id();
       closed_.emplace(id, std::move(open_.front()));
       open_.pop_front();
@@ -39,7 +44,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
 std::uint64_t SegmentWriter::room() const {
   std::uint64_t sum = 0;
   for (const Open& open : open_) {
-    const std::uint64_t left = capacity_ - open.used;
+    const std::uint64_t left = open.capacity - open.used;
     // The largest frame may not fit into what is left: count only what surely can be used.
     if (left > frame_bytes(extent_bytes_max)) sum += left - frame_bytes(extent_bytes_max);
   }
@@ -55,16 +60,18 @@ Result<> SegmentWriter::ensure(std::uint64_t bytes) {
   std::lock_guard creating(creating_);
   for (;;) {
     SegmentId id;
+    std::uint64_t capacity = 0;
     {
       std::lock_guard lock(mutex_);
       if (room() >= bytes) return {};
+      capacity = capacity_;
       id = next_;
       next_ = next_.next();
     }
-    auto file = store_.create(id, capacity_);
+    auto file = store_.create(id, capacity);
     if (!file) return fail(file.error());
     std::lock_guard lock(mutex_);
-    open_.push_back({std::move(*file)});
+    open_.push_back({std::move(*file), capacity});
   }
 }
 

@@ -32,6 +32,8 @@ class SegmentWriter {
   /// `next` is the first segment id never used; `capacity` is what a segment holds at most, its header included.
   SegmentWriter(SegmentStore& store, SegmentId next, std::uint64_t capacity);
 
+  /// Of segments that are created from now on.
+  void set_capacity(std::uint64_t capacity);
   /// Places for extents of these lengths, in order, or none at all if there is no room: then ensure() and try again.
   std::optional<std::vector<Place>> reserve(const std::vector<std::uint32_t>& plain_lengths);
   /// Makes room for so many bytes of frames. Touches the disk. Code::no_space, io.
@@ -57,6 +59,7 @@ class SegmentWriter {
  private:
   struct Open {
     std::shared_ptr<SegmentFile> file;
+    std::uint64_t capacity = 0;
     std::uint64_t used = segment_header_bytes;
     std::uint32_t unsettled = 0;
     bool unsynced = false;
@@ -65,9 +68,9 @@ class SegmentWriter {
   std::uint64_t room() const;
 
   SegmentStore& store_;
-  const std::uint64_t capacity_;
   std::mutex creating_;              // held while a segment is created; taken before mutex_
   mutable std::mutex mutex_;
+  std::uint64_t capacity_;
   SegmentId next_;
   std::deque<Open> open_;            // places come from the front
   std::map<SegmentId, Open> closed_; // until finished and synced

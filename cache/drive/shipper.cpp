@@ -3,13 +3,16 @@
 #include <algorithm>
 
 #include "cache/drive/live_frames.h"
+#include "cache/drive/publisher.h"
 #include "cache/drive/reclaimer.h"
 #include "cache/erasure/shard_codec.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
 
-constexpr std::size_t uploads_max = 2;
+constexpr std::size_t uploads_max = 2;  // of segments that are not protected yet
+constexpr std::size_t tails_max = 2;    // further ones, which lack only what slow nodes are to hold
 constexpr Duration tick_interval = std::chrono::milliseconds(500);
 constexpr Duration retry_min = std::chrono::seconds(1);
 constexpr Duration retry_max = std::chrono::seconds(60);
@@ -33,17 +36,23 @@ struct Shipper::Upload {
     std::unique_ptr<EncodedSegment> encoded;
   };
   std::shared_ptr<Transfer> transfer;
+  std::uint64_t number = 0;             // of all that were begun
+  std::size_t enough = 0;               // so many of `stored` protect the segment
   std::mutex mutex;
   std::vector<ShardHome> stored;
+  std::size_t logged = 0;               // of those, from the front
+  bool tail() const { return stored.size() >= enough; }
 };
 
-void Shipper::start(Reclaimer& reclaimer) {
+void Shipper::start(Reclaimer& reclaimer, Publisher& publisher) {
   {
     std::lock_guard lock(mutex_);
     reclaimer_ = &reclaimer;
+    publisher_ = &publisher;
     stopped_ = false;
   }
-  core_.engine.load()->on_node_change([this] {
+  // The engine lives longer than the drive and may be just about to call.
+  core_.engine.load()->on_node_change(tasks_.guard([this] {
     {
       // A node came back or went: what waited for it need not wait for its next try.
       std::lock_guard lock(mutex_);
@@ -51,8 +60,9 @@ void Shipper::start(Reclaimer& reclaimer) {
       retries_.clear();
     }
     pump();
+    publisher_->pump();
     core_.changed.wake();
-  });
+  }));
   tasks_.after(tick_interval, [this] { tick(); });
   pump();
 }
@@ -82,6 +92,15 @@ bool Shipper::busy() const {
   return !uploads_.empty();
 }
 
+void Shipper::finish_open() {
+  core_.writer->close_open();
+  {
+    std::lock_guard lock(mutex_);
+    open_since_.reset();
+  }
+  pump();
+}
+
 void Shipper::hurry() {
   core_.writer->close_open();
   {
@@ -109,9 +128,8 @@ bool Shipper::release_protected() {
   std::vector<SegmentId> enough;
   {
     std::lock_guard lock(core_.mutex);
-    const std::uint8_t wanted = core_.tables->volume().protect_min;
     for (const auto& [id, row] : core_.tables->segments())
-      if (row.finished && row.has_attempt && !row.full() && row.placed.size() >= wanted) enough.push_back(id);
+      if (row.finished && !row.full() && core_.tables->volume().is_protected(row)) enough.push_back(id);
   }
   // The placements must be durable before the copy that they replace may go.
   if (enough.empty() || !committer_.commit()) return false;
@@ -146,24 +164,33 @@ void Shipper::tick() {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
   }
-  const MonotonicTime now = core_.seams.clock.now();
-  bool old = false;
-  if (core_.writer->has_open_bytes()) {
-    std::lock_guard lock(mutex_);
-    if (!open_since_) open_since_ = now;
-    old = now - *open_since_ >= core_.options.segment_age_max;
-  } else {
-    std::lock_guard lock(mutex_);
-    open_since_.reset();
-  }
-  if (old) {
-    core_.writer->close_open();
-    std::lock_guard lock(mutex_);
-    open_since_.reset();
-  }
+  if (is_due()) close_aged();
   pump();
   reclaimer_->tick();
+  publisher_->pump();
   tasks_.after(tick_interval, [this] { tick(); });
+}
+
+bool Shipper::is_due() {
+  const MonotonicTime now = core_.seams.clock.now();
+  const bool open = core_.writer->has_open_bytes();
+  std::lock_guard lock(mutex_);
+  if (!open) {
+    open_since_.reset();
+    return false;
+  }
+  if (!open_since_) open_since_ = now;
+  if (now - *open_since_ >= core_.options.segment_age_max) return true;
+  // A save after a pause need not wait for company, which seldom comes; saves that follow one another share segments.
+  const bool paused = !aged_last_ || now - *aged_last_ >= core_.options.segment_age_max;
+  return paused && now - core_.last_write.load() >= core_.options.ship_idle;
+}
+
+void Shipper::close_aged() {
+  core_.writer->close_open();
+  std::lock_guard lock(mutex_);
+  open_since_.reset();
+  aged_last_ = core_.seams.clock.now();
 }
 
 void Shipper::round() {
@@ -172,6 +199,7 @@ void Shipper::round() {
     SegmentId segment;
     bool dead = false;
     bool rewrite = false;
+    bool is_protected = false;
   };
   std::vector<Candidate> candidates;
   const MonotonicTime now = core_.seams.clock.now();
@@ -187,9 +215,15 @@ void Shipper::round() {
     if (core_.refusal()) return;
     for (const auto& [id, row] : core_.tables->segments()) {
       if (!row.finished || (row.full() && row.live_extents > 0)) continue;
-      Candidate candidate{id, row.live_extents == 0, false};
+      if (core_.in_care.contains(id)) continue;
+      if (row.full() && core_.pinned_dead(id)) continue;
+      Candidate candidate;
+      candidate.segment = id;
+      candidate.dead = row.live_extents == 0 && !core_.pinned_dead(id);
+      candidate.is_protected = core_.tables->volume().is_protected(row);
       const std::uint64_t content = row.bytes - segment_header_bytes;
-      candidate.rewrite = !row.has_attempt && (content - row.live_bytes) * rewrite_divisor > content;
+      // A head in the making waits for the segment as it is.
+      candidate.rewrite = !row.has_attempt && !core_.pinned(id) && (content - row.live_bytes) * rewrite_divisor > content;
       candidates.push_back(candidate);
     }
   }
@@ -210,8 +244,8 @@ void Shipper::round() {
     }
     {
       std::lock_guard lock(mutex_);
-      if (uploads_.size() >= uploads_max) continue;
       if (const auto retry = retries_.find(candidate.segment); retry != retries_.end() && retry->second.at > now) continue;
+      if (!has_room(candidate.is_protected)) continue;
     }
     Result<> begun;
     try {
@@ -221,9 +255,7 @@ void Shipper::round() {
     }
     if (!begun) {
       std::lock_guard lock(mutex_);
-      Retry& retry = retries_[candidate.segment];
-      retry.delay = std::min(std::max(retry.delay * 2, retry_min), retry_max);
-      retry.at = core_.seams.clock.now() + retry.delay;
+      put_off(candidate.segment);
     }
   }
 }
@@ -235,7 +267,11 @@ Result<> Shipper::blank_dead(SegmentId segment, std::uint64_t bytes) {
   if (auto r = file->read(0, content); !r) return r;
   const std::vector<LiveFrame> live = find_live_frames(core_, segment, content);
   std::uint64_t live_bytes = 0;
-  for (const LiveFrame& frame : live) live_bytes += frame_bytes(frame.row.length);
+  std::map<std::uint64_t, std::uint64_t> keep;  // offset -> bytes
+  for (const LiveFrame& frame : live) {
+    live_bytes += frame_bytes(frame.row.length);
+    keep[frame.row.offset] = frame_bytes(frame.row.length);
+  }
   {
     // All that the index counts as alive must have been found, or something that lives would be blanked.
     std::lock_guard lock(core_.mutex);
@@ -244,6 +280,7 @@ Result<> Shipper::blank_dead(SegmentId segment, std::uint64_t bytes) {
     if (row->second.live_bytes > live_bytes) {
       return fail(Code::corrupt, "the staged segment " + std::to_string(segment.value) + " has damaged frames");
     }
+    if (core_.pinned_dead(segment) && !mutant("pins-ignored")) keep.insert(core_.pins->died.at(segment).begin(), core_.pins->died.at(segment).end());
   }
   // What was found dead must be dead after a crash as well.
   if (auto r = committer_.commit(); !r) return r;
@@ -257,9 +294,9 @@ Result<> Shipper::blank_dead(SegmentId segment, std::uint64_t bytes) {
     core_.seams.random.fill(nothing);
     return file->write(at, nothing);
   };
-  for (const LiveFrame& frame : live) {
-    if (auto r = blank_until(frame.row.offset); !r) return r;
-    at = frame.row.offset + frame_bytes(frame.row.length);
+  for (const auto& [offset, frame] : keep) {
+    if (auto r = blank_until(offset); !r) return r;
+    at = offset + frame;
   }
   if (auto r = blank_until(bytes); !r) return r;
   if (blanked) return file->sync();
@@ -286,7 +323,7 @@ Result<> Shipper::begin(SegmentId segment) {
   const auto staged = core_.segments->find(segment);
   if (!prepared && staged && staged->holds(0, row.bytes)) {
     if (!row.has_attempt && row.live_bytes + segment_header_bytes < row.bytes) {
-      if (auto r = blank_dead(segment, row.bytes); !r) {
+      if (auto r = mutant("dead-shipped") ? Result<>() : blank_dead(segment, row.bytes); !r) {
         // One damaged frame must not keep its whole segment from the nodes: what is whole moves on.
         return r.error().code == Code::corrupt ? reclaimer_->rewrite(segment) : r;
       }
@@ -306,7 +343,7 @@ Result<> Shipper::begin(SegmentId segment) {
       row = found->second;
     }
     // Durable before the first byte leaves: whatever comes to lie on nodes can be found again.
-    if (auto r = committer_.commit(); !r) return r;
+    if (auto r = mutant("upload-unintended") ? Result<>() : committer_.commit(); !r) return r;
   }
 
   auto mac_key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::shard_mac);
@@ -338,21 +375,33 @@ Result<> Shipper::begin(SegmentId segment) {
   upload->segment = segment;
   upload->attempt = row.attempt;
   upload->n = row.n;
+  {
+    std::lock_guard lock(core_.mutex);
+    const std::size_t wanted = core_.tables->volume().protects(row.k, row.n);
+    upload->enough = wanted - std::min(wanted, row.placed.size());
+  }
   UploadRequest request;
   for (std::uint8_t shard = 0; shard < row.n; ++shard) {
-    const bool placed = std::any_of(row.placed.begin(), row.placed.end(), [&](const ShardHome& home) { return home.shard.value == shard; });
+    const bool placed = std::any_of(row.placed.begin(), row.placed.end(), [&](const ShardHome& home) {
+      return home.shard.value == shard && !mutant("retry-duplicates");
+    });
     if (!placed) request.shards.push_back(ShardIndex(shard));
   }
   request.placed = row.placed;
+  request.need = row.k;
   request.body = [content](ShardIndex shard) { return content->encoded->object(shard); };
   const auto key = std::make_shared<const SecretKey>(std::move(*name_key));
   request.object_name = [key, attempt = row.attempt](ShardIndex shard, NodeId node) { return shard_object_name(*key, attempt, shard, node); };
   request.keep_alive = content;
-  request.on_stored = [this, upload](ShardHome home) {
+  request.on_stored = [this, upload, request_shards = request.shards.size()](ShardHome home) {
+    bool is_protected = false;
     {
       std::lock_guard lock(upload->mutex);
       upload->stored.push_back(home);
+      is_protected = upload->stored.size() == upload->enough;
     }
+    // What protects the segment counts now, not when the slowest node has its shard as well.
+    if (is_protected && upload->enough < request_shards) tasks_.post([this, upload] { protected_early(upload); });
     core_.changed.wake();
   };
   request.done = [this, upload](Result<> result) {
@@ -360,8 +409,11 @@ Result<> Shipper::begin(SegmentId segment) {
     core_.seams.runtime.post([this, upload, result = std::move(result)] { completed(upload, result); });
   };
   {
+    std::lock_guard state_lock(core_.mutex);
+    if (core_.in_care.contains(segment)) return {};
     std::lock_guard lock(mutex_);
     if (stopped_) return {};
+    upload->number = ++uploads_begun_;
     uploads_[segment] = upload;
   }
   auto transfer = engine->upload(std::move(request));
@@ -371,14 +423,62 @@ Result<> Shipper::begin(SegmentId segment) {
   return {};
 }
 
+void Shipper::put_off(SegmentId segment) {
+  Retry& retry = retries_[segment];
+  retry.delay = std::min(std::max(retry.delay * 2, retry_min), retry_max);
+  // Between three quarters and all of it: what failed together does not return together.
+  const auto quarter = static_cast<std::uint64_t>(retry.delay.count() / 4 + 1);
+  retry.at = core_.seams.clock.now() + retry.delay - Duration(static_cast<Duration::rep>(core_.seams.random.u64() % quarter));
+}
+
+bool Shipper::has_room(bool is_protected) {
+  std::size_t unprotected = 0;
+  std::shared_ptr<Upload> oldest_tail;
+  std::size_t tails = 0;
+  for (const auto& [segment, upload] : uploads_) {
+    std::lock_guard lock(upload->mutex);
+    if (!upload->tail()) {
+      ++unprotected;
+      continue;
+    }
+    ++tails;
+    if (upload->transfer && (!oldest_tail || upload->number < oldest_tail->number)) oldest_tail = upload;
+  }
+  if (is_protected) return unprotected + tails < uploads_max;
+  if (unprotected >= uploads_max) return false;
+  if (unprotected + tails < uploads_max + tails_max) return true;
+  // What slow nodes lack is brought to them later: saving goes first. Its end looks for work again.
+  if (oldest_tail) oldest_tail->transfer->cancel();
+  return false;
+}
+
+void Shipper::log_stored(Upload& upload) {
+  std::lock_guard lock(upload.mutex);
+  for (; upload.logged < upload.stored.size(); ++upload.logged)
+    core_.log(ShardPlaced{upload.segment, upload.attempt, upload.stored[upload.logged]});
+}
+
+void Shipper::protected_early(const std::shared_ptr<Upload>& upload) {
+  try {
+    std::lock_guard lock(core_.mutex);
+    if (core_.trouble) return;
+    log_stored(*upload);
+  } catch (const IndexFailure&) {
+    return;  // has become the drive's trouble
+  }
+  (void)committer_.commit();  // a failure has become the drive's trouble
+  core_.changed.wake();
+  pump();
+  publisher_->pump();
+}
+
 void Shipper::completed(const std::shared_ptr<Upload>& upload, Result<> result) {
   const SegmentId segment = upload->segment;
   bool full = false;
   try {
     std::lock_guard lock(core_.mutex);
     if (!core_.trouble) {
-      std::lock_guard upload_lock(upload->mutex);
-      for (const ShardHome& home : upload->stored) core_.log(ShardPlaced{segment, upload->attempt, home});
+      log_stored(*upload);
       const auto found = core_.tables->segments().find(segment);
       full = found != core_.tables->segments().end() && found->second.full();
       if (full) {
@@ -401,9 +501,7 @@ void Shipper::completed(const std::shared_ptr<Upload>& upload, Result<> result) 
       prepared_.erase(segment);
       retries_.erase(segment);
     } else if (!result) {
-      Retry& retry = retries_[segment];
-      retry.delay = std::min(std::max(retry.delay * 2, retry_min), retry_max);
-      retry.at = core_.seams.clock.now() + retry.delay;
+      put_off(segment);
     }
   }
   {
@@ -417,6 +515,7 @@ void Shipper::completed(const std::shared_ptr<Upload>& upload, Result<> result) 
       (void)committer_.commit();  // a failure has become the drive's trouble
       core_.changed.wake();
       pump();
+      publisher_->pump();
     });
   }
 }

@@ -2,7 +2,8 @@
 //
 // Segments finish when they are full, old, or asked for. What died before shipping does not leave the machine: a
 // segment without life is dropped, one with much dead in it is rewritten, and a few dead frames are overwritten with
-// noise. At most a few segments are under way at once, which bounds memory. Thread-safe.
+// noise. At most a few segments are under way at once, which bounds memory; those that are protected and wait for slow
+// nodes only do not hold up the next, and are given up for later when there are many. Thread-safe.
 #pragma once
 
 #include <map>
@@ -16,16 +17,19 @@
 
 namespace atl {
 
+class Publisher;
 class Reclaimer;
 
 class Shipper {
  public:
   Shipper(DriveCore& core, Committer& committer, Tasks& tasks) : core_(core), committer_(committer), tasks_(tasks) {}
 
-  /// Begins; core.engine is set. `reclaimer` rewrites and drops segments.
-  void start(Reclaimer& reclaimer);
+  /// Begins; core.engine is set. `reclaimer` rewrites and drops segments, `publisher` tells nodes of them.
+  void start(Reclaimer& reclaimer, Publisher& publisher);
   /// Cancels what runs and waits for its end; nothing starts any more.
   void stop();
+  /// Nothing more is appended to the open segment: it is shipped in its turn.
+  void finish_open();
   /// Ships everything now, however little there is.
   void hurry();
   /// Staging's copies of what is protected, though not full, become cache, for when space is short. True if any did.
@@ -43,6 +47,16 @@ class Shipper {
   /// Whether uploads wait a moment, since somebody is writing and there is room for what they write.
   bool yields();
   Result<> begin(SegmentId segment);
+  /// Whether the open segment is to be sent though it is not full: it is old, or the first one after a pause.
+  bool is_due();
+  void close_aged();
+  /// Whether a further upload may begin. Gives up the longest running one of those that only slow nodes hold back, if
+  /// they alone are in the way of something unprotected. With `mutex_` held.
+  bool has_room(bool is_protected);
+  /// The segment's next try comes later; later still each time. With `mutex_` held.
+  void put_off(SegmentId segment);
+  void log_stored(Upload& upload);  // state lock held
+  void protected_early(const std::shared_ptr<Upload>& upload);
   void completed(const std::shared_ptr<Upload>& upload, Result<> result);
   /// Overwrites dead frames of a staged segment with noise. Not under the state lock.
   Result<> blank_dead(SegmentId segment, std::uint64_t bytes);
@@ -51,6 +65,7 @@ class Shipper {
   Committer& committer_;
   Tasks& tasks_;
   Reclaimer* reclaimer_ = nullptr;
+  Publisher* publisher_ = nullptr;
 
   mutable std::mutex mutex_;
   bool stopped_ = true;
@@ -59,6 +74,7 @@ class Shipper {
   bool hurried_ = false;  // somebody waits for the nodes
   std::optional<MonotonicTime> yielding_since_;
   std::map<SegmentId, std::shared_ptr<Upload>> uploads_;
+  std::uint64_t uploads_begun_ = 0;
   std::set<SegmentId> prepared_;  // finished on disk and blanked
   struct Retry {
     MonotonicTime at;
@@ -66,6 +82,7 @@ class Shipper {
   };
   std::map<SegmentId, Retry> retries_;
   std::optional<MonotonicTime> open_since_;
+  std::optional<MonotonicTime> aged_last_;  // when a segment was last sent before it was full
 };
 
 }  // namespace atl

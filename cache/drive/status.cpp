@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "cache/drive/drive_impl.h"
+#include "cache/drive/fenced_note.h"
+#include "cache/drive/label_survival.h"
 #include "cache/drive/paths.h"
 
 namespace atl {
@@ -23,7 +25,7 @@ struct Tally {
   bool any_segment = false;
 };
 
-Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<AttemptId, GarbageRow>& garbage, std::uint8_t protect_min,
+Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<AttemptId, GarbageRow>& garbage, const VolumeRow& volume,
             const std::set<NodeId>& lost) {
   Tally t;
   for (const auto& [id, row] : segments) {
@@ -36,7 +38,7 @@ Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<Atte
     Protection protection = Protection::none;
     if (row.has_attempt && row.placed.size() >= row.n) {
       protection = Protection::full;
-    } else if (row.has_attempt && row.placed.size() >= protect_min) {
+    } else if (volume.is_protected(row)) {
       protection = Protection::protected_;
     } else if (row.has_attempt && row.placed.size() >= row.k) {
       protection = Protection::reduced;
@@ -54,7 +56,7 @@ Tally tally(const std::map<SegmentId, SegmentRow>& segments, const std::map<Atte
   return t;
 }
 
-Survival survival(const Tally& t, std::size_t nodes, std::uint64_t only_here) {
+Survival survival(const Tally& t, std::size_t nodes, std::uint64_t only_here, std::vector<LabelSurvival> labels) {
   Survival s;
   s.of = static_cast<std::uint32_t>(nodes);
   if (!t.any_segment) {
@@ -67,6 +69,8 @@ Survival survival(const Tally& t, std::size_t nodes, std::uint64_t only_here) {
   }
   s.any = static_cast<std::uint32_t>(t.margin);
   s.text = s.any == 0 ? "no node may be lost now" : "any " + std::to_string(s.any) + " of " + std::to_string(nodes) + " nodes may be lost";
+  s.labels = std::move(labels);
+  if (const std::string text = labels_text(s.labels); !text.empty()) s.text += (text.starts_with("not") ? ", but " : ", or ") + text;
   if (only_here > 0) s.text += "; " + human_bytes(only_here) + " are not on all nodes yet";
   return s;
 }
@@ -77,8 +81,15 @@ Result<DriveStatus> Drive::peek(Disk& disk, const std::string& directory) {
   auto there = disk.exists(index_path(directory));
   if (!there) return fail(there.error());
   DriveStatus status;
+  auto note = read_fenced_note(disk, directory);
+  if (!note && note.error().code != Code::corrupt) return fail(note.error());
+  if (note && *note) {
+    status.state = DriveState::fenced;
+    status.trouble = fenced_error((*note)->epoch, directory).what;
+    status.untold = (*note)->untold;
+  }
   if (!*there) return status;  // never mounted: its journal says all, and nobody folded it yet
-  auto index = IndexStore::open(index_path(directory));
+  auto index = IndexStore::open_read_only(disk, index_path(directory));
   if (!index) return fail(index.error());
   try {
     const VolumeRow volume = (*index)->volume();
@@ -86,7 +97,7 @@ Result<DriveStatus> Drive::peek(Disk& disk, const std::string& directory) {
     for (auto& [id, row] : (*index)->segments()) segments.emplace(id, std::move(row));
     std::map<AttemptId, GarbageRow> garbage;
     for (auto& [id, row] : (*index)->garbage()) garbage.emplace(id, std::move(row));
-    const Tally t = tally(segments, garbage, volume.protect_min, {});
+    const Tally t = tally(segments, garbage, volume, {});
     status.redundancy = {volume.k, volume.n};
     status.protect_min = volume.protect_min;
     status.protection = t.worst;
@@ -102,7 +113,7 @@ Result<DriveStatus> Drive::peek(Disk& disk, const std::string& directory) {
       node.spec = std::move(spec);
       status.nodes.push_back(std::move(node));
     }
-    status.survives = survival(t, status.nodes.size(), t.staged_bytes);
+    status.survives = survival(t, status.nodes.size(), t.staged_bytes, survive_labels(segments, status.nodes, {}));
   } catch (const IndexFailure& failure) {
     return fail(failure.error());
   }
@@ -124,6 +135,13 @@ DriveStatus DriveImpl::status() {
   }
   const bool open_bytes = core_->writer->has_open_bytes();
   const bool shipping = shipper_.busy();
+  const Publisher::Standing standing = publisher_.standing();
+  for (NodeStatus& node : status.nodes) {
+    const auto stale = standing.stale.find(node.spec.id);
+    if (stale == standing.stale.end() || (node.state != NodeState::ok && node.state != NodeState::slow)) continue;
+    node.state = NodeState::stale;
+    node.last_error = stale->second;
+  }
   const auto usage = core_->segments->usage();
   std::lock_guard lock(core_->mutex);
   const Tables& tables = *core_->tables;
@@ -135,7 +153,7 @@ DriveStatus DriveImpl::status() {
     }
   }
   const VolumeRow& volume = tables.volume();
-  const Tally t = tally(tables.segments(), tables.garbage(), volume.protect_min, lost);
+  const Tally t = tally(tables.segments(), tables.garbage(), volume, lost);
   status.redundancy = {volume.k, volume.n};
   status.protect_min = volume.protect_min;
   std::uint64_t dirty = core_->dirty.bytes();
@@ -153,8 +171,24 @@ DriveStatus DriveImpl::status() {
     const std::int64_t age = core_->seams.clock.wall_now().seconds - *t.oldest_unprotected;
     status.oldest_unprotected_seconds = age > 0 ? static_cast<std::uint64_t>(age) : 0;
   }
-  status.idle = dirty == 0 && core_->records.empty() && !open_bytes && !shipping && t.worst == Protection::full;
-  if (core_->trouble) {
+  const bool told = core_->published_lsn.load() >= core_->telling_lsn;
+  if (!told) {
+    // Shards whose journal is only here are of no use without this computer.
+    status.protection = std::min(status.protection, Protection::reduced);
+    const MonotonicTime since = publisher_.unshipped_since();
+    status.journal_unshipped_seconds = static_cast<std::uint64_t>(
+        std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(core_->seams.clock.now() - since).count()));
+  }
+  if (publisher_.full_lsn() < core_->telling_lsn) status.protection = std::min(status.protection, Protection::protected_);
+  status.epoch = standing.epoch;
+  status.generation = standing.generation;
+  status.metadata_requests = standing.requests;
+  status.idle = dirty == 0 && core_->records.empty() && !open_bytes && !shipping && t.worst == Protection::full && told;
+  if (core_->fenced) {
+    status.state = DriveState::fenced;
+    status.trouble = core_->fenced->what;
+    status.untold = core_->untold;
+  } else if (core_->trouble) {
     status.state = DriveState::read_only;
     status.trouble = core_->trouble->what;
   } else if (core_->closing) {
@@ -164,7 +198,7 @@ DriveStatus DriveImpl::status() {
   } else {
     status.state = any_node ? DriveState::ready : DriveState::offline;
   }
-  status.survives = survival(t, status.nodes.size(), status.staged_bytes);
+  status.survives = survival(t, status.nodes.size(), status.staged_bytes, survive_labels(tables.segments(), status.nodes, lost));
   if (engine != nullptr) {
     const EngineCounters c = engine->counters();
     status.counters = {{"node_reads", c.node_reads},         {"node_read_bytes", c.node_read_bytes}, {"node_writes", c.node_writes},
@@ -180,6 +214,16 @@ DriveStatus DriveImpl::status() {
   status.counters["segments_shipped"] = d.segments_shipped;
   status.counters["segments_compacted"] = d.segments_compacted;
   status.counters["objects_removed"] = d.objects_removed;
+  status.counters["shards_rebuilt"] = d.shards_rebuilt;
+  status.counters["shards_moved"] = d.shards_moved;
+  status.counters["care_read_bytes"] = d.care_read_bytes;
+  status.counters["care_written_bytes"] = d.care_written_bytes;
+  status.counters["shards_balanced"] = d.shards_balanced;
+  status.counters["balance_bytes"] = d.balance_bytes;
+  status.counters["audits"] = d.audits;
+  status.counters["audits_wrong"] = d.audits_wrong;
+  status.counters["forks_seen"] = d.forks_seen;
+  status.counters["claims_contested"] = standing.contested ? 1 : 0;
   return status;
 }
 
@@ -231,6 +275,12 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
   const MonotonicTime patient_until = core_->seams.clock.now() + 2 * EngineOptions{}.probe_interval;
   // What was accepted so far lies in these segments, or in those that rewriting moves it to.
   shipper_.hurry();
+  publisher_.hurry();
+  Lsn telling;
+  {
+    std::lock_guard lock(core_->mutex);
+    telling = core_->telling_lsn;
+  }
   const SegmentId cutoff = core_->writer->next();
   const auto reached = [&] {
     SyncProgress now;
@@ -242,13 +292,16 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
         hopeless = *core_->trouble;
         return true;
       }
+      if (core_->fenced) {
+        hopeless = *core_->fenced;
+        return true;
+      }
       const VolumeRow& volume = core_->tables->volume();
       needed = level == SyncLevel::full ? volume.n : volume.protect_min;
       for (const auto& [id, row] : core_->tables->segments()) {
         if (row.live_extents == 0 || id >= std::max(cutoff, reclaimer_.barrier())) continue;
-        const std::size_t want = level == SyncLevel::full ? (row.has_attempt ? row.n : volume.n) : volume.protect_min;
         now.bytes_total += row.bytes;
-        if (row.has_attempt && row.placed.size() >= want) {
+        if (level == SyncLevel::full ? row.full() : volume.is_protected(row)) {
           now.bytes_done += row.bytes;
         } else {
           all = false;
@@ -257,8 +310,12 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
     }
     if (progress && (now.bytes_done != last.bytes_done || now.bytes_total != last.bytes_total)) progress(now);
     last = now;
-    if (all) return true;
     const auto nodes = core_->engine.load()->nodes();
+    if (all) {
+      // Without the journal that names them, shards would be of no use to another computer.
+      if ((level == SyncLevel::full ? publisher_.full_lsn() : core_->published_lsn.load()) >= telling) return true;
+      needed = publisher_.nodes_needed(nodes.size(), level);
+    }
     const auto present = std::count_if(nodes.begin(), nodes.end(), [](const NodeStatus& node) {
       return node.state != NodeState::absent && node.state != NodeState::lying && node.state != NodeState::full;
     });

@@ -38,12 +38,14 @@ void Tasks::post(Runtime::Task task) {
   });
 }
 
-void Tasks::after(Duration delay, Runtime::Task task) {
-  runtime_.after(delay, [gate = gate_, task = std::move(task)] {
+void Tasks::after(Duration delay, Runtime::Task task) { runtime_.after(delay, guard(std::move(task))); }
+
+Runtime::Task Tasks::guard(Runtime::Task task) {
+  return [gate = gate_, task = std::move(task)] {
     if (!gate->enter()) return;
     task();
     gate->leave();
-  });
+  };
 }
 
 void Tasks::close() {

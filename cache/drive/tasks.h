@@ -18,6 +18,8 @@ class Tasks {
 
   void post(Runtime::Task task);
   void after(Duration delay, Runtime::Task task);
+  /// `task` for somebody who may call it at any time, also after these tasks are gone: then nothing happens.
+  Runtime::Task guard(Runtime::Task task);
   /// Waits until nothing runs; tasks that wait for a timer are dropped. Idempotent.
   void close();
   bool closed() const;

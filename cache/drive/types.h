@@ -78,11 +78,28 @@ std::string_view to_string(DriveState state);
 enum class Protection { none, reduced, protected_, full };  // fewer than k; k..r-1; r..n-1; n shards durable
 std::string_view to_string(Protection protection);
 
+/// Which values of one label may vanish alone, with all their nodes, and which not.
+struct LabelSurvival {
+  std::string key;
+  std::vector<std::string> may_vanish;  // "": nodes without the label
+  std::vector<std::string> needed;
+};
+
 /// What the drive survives, from the shards as they lie.
 struct Survival {
   std::string text;      // "any 3 of 6 nodes"
   std::uint32_t any = 0; // so many nodes may vanish, whichever
   std::uint32_t of = 0;
+  std::vector<LabelSurvival> labels;
+};
+
+/// What was saved on a computer after the state from which another one took the drive over.
+struct Untold {
+  std::uint64_t changes = 0;
+  std::uint64_t files = 0;  // files and folders made or changed, that are still there
+  std::uint64_t bytes = 0;  // of what was written to them, as far as it still stands
+  bool complete = true;     // false: there may be more, of which nothing is known any more
+  friend bool operator==(const Untold&, const Untold&) = default;
 };
 
 struct DriveStatus {
@@ -95,6 +112,11 @@ struct DriveStatus {
   std::uint64_t staged_bytes = 0;        // only on this computer
   std::uint64_t cache_bytes = 0;
   std::uint64_t oldest_unprotected_seconds = 0;
+  std::uint64_t journal_unshipped_seconds = 0;  // age of the oldest change that the nodes' journal lacks
+  std::uint32_t epoch = 0;               // of ownership; 0 while nothing is known
+  std::uint64_t generation = 0;          // of the newest head
+  std::uint64_t metadata_requests = 0;   // asked of nodes for heads and journal since mounting
+  std::optional<Untold> untold;          // of a fenced computer
   std::uint64_t logical_bytes = 0;       // sum of file sizes as mapped
   std::uint64_t stored_bytes = 0;        // on nodes
   std::uint64_t garbage_bytes = 0;       // on nodes, waiting for gc

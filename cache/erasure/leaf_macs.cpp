@@ -7,7 +7,8 @@
 #include <new>
 #include <stdexcept>
 
-#include "cache/erasure/shard_codec.h"
+#include "cache/erasure/attempt_macs.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 
@@ -46,13 +47,8 @@ class Poly1305 {
 
 }  // namespace
 
-struct LeafMacs::State {
-  SecretKey attempt_key;
-};
-
-LeafMacs::LeafMacs(const SecretKey& shard_mac_key, const VolumeId& volume, const AttemptId& attempt) {
+SecretKey AttemptMacs::key_of(const SecretKey& shard_mac_key, const VolumeId& volume, const AttemptId& attempt) {
   constexpr std::string_view domain = "leaf-mac";
-  Poly1305::algorithm();
   std::array<std::uint8_t, SecretKey::size> bytes;
   crypto_generichash_state state;
   crypto_generichash_init(&state, shard_mac_key.data(), SecretKey::size, bytes.size());
@@ -60,37 +56,54 @@ LeafMacs::LeafMacs(const SecretKey& shard_mac_key, const VolumeId& volume, const
   crypto_generichash_update(&state, volume.bytes.data(), volume.bytes.size());
   crypto_generichash_update(&state, attempt.bytes.data(), attempt.bytes.size());
   crypto_generichash_final(&state, bytes.data(), bytes.size());
-  state_ = std::make_unique<State>(State{SecretKey::from(bytes)});
+  SecretKey key = SecretKey::from(bytes);
   sodium_memzero(bytes.data(), bytes.size());
+  return key;
 }
 
-LeafMacs::~LeafMacs() = default;
-LeafMacs::LeafMacs(LeafMacs&&) noexcept = default;
-LeafMacs& LeafMacs::operator=(LeafMacs&&) noexcept = default;
+AttemptMacs::AttemptMacs(SecretKey attempt_key) : key_(std::move(attempt_key)) { Poly1305::algorithm(); }
 
-void LeafMacs::compute(ShardIndex shard, std::uint32_t leaf, ByteView payload,
-                       std::span<std::uint8_t, leaf_mac_bytes> mac) const {
+void AttemptMacs::compute(ShardIndex shard, std::uint32_t leaf, ByteView payload, std::span<std::uint8_t, leaf_mac_bytes> mac) const {
   thread_local Poly1305 poly1305;
   // HChaCha20 is a pseudo-random function of its 16-byte input: a fresh 32-byte key for each (shard, leaf), as Poly1305
   // demands. An attempt's leaves never change, so that no key ever authenticates two contents.
   std::array<std::uint8_t, crypto_core_hchacha20_INPUTBYTES> place{};
-  place[0] = shard.value;
+  place[0] = mutant("leaf-mac-any-shard") ? std::uint8_t{0} : shard.value;
   for (std::size_t i = 0; i < 4; ++i) place[4 + i] = static_cast<std::uint8_t>(leaf >> (8 * i));
   std::array<std::uint8_t, crypto_core_hchacha20_OUTPUTBYTES> key;
-  crypto_core_hchacha20(key.data(), place.data(), state_->attempt_key.data(), nullptr);
+  crypto_core_hchacha20(key.data(), place.data(), key_.data(), nullptr);
   poly1305.compute(key.data(), payload, mac.data());
   sodium_memzero(key.data(), key.size());
 }
 
-bool LeafMacs::verify(ShardIndex shard, std::uint32_t first_leaf, std::uint32_t count, ByteView answer) const {
+bool AttemptMacs::verify(ShardIndex shard, std::uint32_t first_leaf, std::uint32_t count, ByteView answer) const {
   constexpr std::size_t step = leaf_bytes + leaf_mac_bytes;
   if (answer.size() != std::size_t{count} * step) return false;
   for (std::uint32_t i = 0; i < count; ++i) {
     std::array<std::uint8_t, leaf_mac_bytes> mac;
     compute(shard, first_leaf + i, answer.subspan(i * step, leaf_bytes), mac);
-    if (sodium_memcmp(mac.data(), answer.data() + i * step + leaf_bytes, mac.size()) != 0) return false;
+    const std::size_t compared = mutant("leaf-mac-short") ? 4 : mac.size();
+    if (sodium_memcmp(mac.data(), answer.data() + i * step + leaf_bytes, compared) != 0) return false;
   }
   return true;
+}
+
+struct LeafMacs::State {
+  AttemptMacs macs;
+};
+
+LeafMacs::LeafMacs(const SecretKey& shard_mac_key, const VolumeId& volume, const AttemptId& attempt)
+    : state_(std::make_unique<State>(State{AttemptMacs(AttemptMacs::key_of(shard_mac_key, volume, attempt))})) {}
+LeafMacs::~LeafMacs() = default;
+LeafMacs::LeafMacs(LeafMacs&&) noexcept = default;
+LeafMacs& LeafMacs::operator=(LeafMacs&&) noexcept = default;
+
+void LeafMacs::compute(ShardIndex shard, std::uint32_t leaf, ByteView payload, std::span<std::uint8_t, leaf_mac_bytes> mac) const {
+  state_->macs.compute(shard, leaf, payload, mac);
+}
+
+bool LeafMacs::verify(ShardIndex shard, std::uint32_t first_leaf, std::uint32_t count, ByteView answer) const {
+  return state_->macs.verify(shard, first_leaf, count, answer);
 }
 
 Bytes strip_macs(ByteView answer) {

@@ -9,8 +9,8 @@
 //
 // The code works leaf by leaf: leaf j of a missing shard needs leaf j of any k others. Payload sizes fall into few
 // classes (sixteenths of a full shard, powers of two of leaves below), so that sizes tell nodes little. A full shard is
-// that of the largest segment within segment_bytes_max that fills k shards to the last leaf, full_segment_bytes(): a
-// segment of that size pays n/k and the MACs, nothing else. Up to k leaves more are one class of their own.
+// that of the largest segment within segment_bytes_max that fills k shards to the last leaf. Up to k leaves more are one
+// class of their own. Segments are filled to half of that, segment_capacity(): they pay n/k and the MACs, nothing else.
 // Leaf MAC: Poly1305 under a one-time key derived from (shard MAC key, volume, attempt, shard, leaf).
 // Thread-safe; spans must not overlap.
 #pragma once
@@ -49,8 +49,9 @@ struct ShardGeometry {
 
   /// `segment_bytes` is at most segment_bytes_max; an empty segment takes a leaf a shard like the smallest.
   static ShardGeometry of(Redundancy redundancy, std::uint64_t segment_bytes);
-  /// The capacity to give a segment that will be encoded so: larger ones would be padded by up to a leaf a shard.
-  static std::uint64_t full_segment_bytes(Redundancy redundancy);
+  /// The capacity to give a segment that will be encoded so: half of the largest that the format knows, without padding.
+  /// An upload holds n/k of it in memory.
+  static std::uint64_t segment_capacity(Redundancy redundancy);
 
   std::uint64_t payload_bytes() const { return std::uint64_t{leaves} * leaf_bytes; }
   std::uint64_t object_bytes() const {

@@ -28,7 +28,7 @@ void drop_reference(Tables& tables, ExtentId id) {
   SegmentRow& segment = tables.change_segment(extent.segment);
   segment.live_bytes -= frame_bytes(extent.length);
   --segment.live_extents;
-  tables.cut_extent(id);
+  tables.cut_extent(id, extent);
 }
 
 void count_mapped(Tables& tables, InodeRow& row, std::int64_t bytes) {

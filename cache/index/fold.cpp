@@ -7,6 +7,7 @@
 
 #include "cache/index/file_map.h"
 #include "cache/staging/segment_store.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
@@ -36,6 +37,9 @@ class Folder {
   bool operator()(const RedundancySet& r) {
     if (r.k == 0 || r.k > r.n || r.protect_min < r.k || r.protect_min > r.n) return false;
     VolumeRow& volume = tables_.change_volume();
+    // Segments of before are protected as they were promised to be.
+    if (volume.k != 0) volume.earlier[{volume.k, volume.n}] = volume.protect_min;
+    volume.earlier.erase({r.k, r.n});
     volume.k = r.k;
     volume.n = r.n;
     volume.protect_min = r.protect_min;
@@ -268,6 +272,7 @@ class Folder {
     segment.k = r.k;
     segment.n = r.n;
     segment.placed.clear();
+    segment.strays.clear();
     return true;
   }
 
@@ -285,7 +290,8 @@ class Folder {
   bool operator()(const Relocated& r) {
     for (const Relocated::Move& move : r.moves) {
       const auto found = tables_.extent(move.extent);
-      if (!found || found->segment != r.from || found->offset != move.old_offset) continue;
+      if (!found) continue;
+      if ((found->segment != r.from || found->offset != move.old_offset) && !mutant("relocated-blindly")) continue;
       ExtentRow extent = *found;
       extent.segment = r.to;
       extent.offset = move.new_offset;
@@ -318,13 +324,108 @@ class Folder {
     return true;
   }
 
+  bool operator()(const AttemptLeft& r) {
+    if (r.k == 0 || r.k > r.n) return false;
+    if (tables_.garbage().contains(r.attempt)) return true;
+    GarbageRow garbage;
+    garbage.segment = r.segment;
+    garbage.k = r.k;
+    garbage.n = r.n;
+    garbage.bytes = r.bytes;
+    garbage.since_seconds = r.running_seconds;
+    tables_.put_garbage(r.attempt, std::move(garbage));
+    return true;
+  }
+
   bool operator()(const RanFor& r) {
     VolumeRow& volume = tables_.change_volume();
     volume.ran_seconds = std::max(volume.ran_seconds, r.seconds);
     return true;
   }
 
+  bool operator()(const ShardMoving& r) {
+    SegmentRow* segment = of_attempt(r.segment, r.attempt);
+    if (segment == nullptr) return true;
+    if (r.home.shard.value >= segment->n) return false;
+    if (std::find(segment->placed.begin(), segment->placed.end(), r.home) != segment->placed.end()) return true;
+    put_stray(*segment, r.home, r.running_seconds);
+    return true;
+  }
+
+  bool operator()(const ShardMoved& r) {
+    SegmentRow* segment = of_attempt(r.segment, r.attempt);
+    if (segment == nullptr) return true;
+    if (r.shard.value >= segment->n || r.from == r.to) return false;
+    const auto old = std::find(segment->placed.begin(), segment->placed.end(), ShardHome{r.shard, r.from});
+    const bool taken = std::any_of(segment->placed.begin(), segment->placed.end(), [&](const ShardHome& home) { return home.node == r.to; });
+    if (old == segment->placed.end() || (taken && !mutant("two-shards-one-node"))) return true;
+    old->node = r.to;  // sorted by shard, of which there is one each
+    std::erase_if(segment->strays, [&](const Stray& stray) { return stray.home == ShardHome{r.shard, r.to}; });
+    put_stray(*segment, {r.shard, r.from}, r.running_seconds);
+    return true;
+  }
+
+  bool operator()(const StrayRemoved& r) {
+    if (SegmentRow* segment = of_attempt(r.segment, r.attempt))
+      std::erase_if(segment->strays, [&](const Stray& stray) { return stray.home == r.home; });
+    return true;
+  }
+
+  bool operator()(const NodeLeaving& r) {
+    if (!tables_.nodes().contains(r.node)) return false;
+    VolumeRow& volume = tables_.change_volume();
+    if (r.leaving) {
+      volume.leaving.insert(r.node);
+    } else {
+      volume.leaving.erase(r.node);
+    }
+    return true;
+  }
+
+  bool operator()(const NodeRemoved& r) {
+    if (!tables_.nodes().contains(r.node)) return false;
+    const auto there = [&](const ShardHome& home) { return home.node == r.node; };
+    const auto stray_there = [&](const Stray& stray) { return there(stray.home); };
+    std::vector<SegmentId> touched;
+    for (const auto& [id, row] : tables_.segments())
+      if (std::any_of(row.placed.begin(), row.placed.end(), there) || std::any_of(row.strays.begin(), row.strays.end(), stray_there))
+        touched.push_back(id);
+    for (const SegmentId id : touched) {
+      SegmentRow& row = tables_.change_segment(id);
+      if (!mutant("removed-node-keeps-places")) std::erase_if(row.placed, there);
+      std::erase_if(row.strays, stray_there);
+    }
+    std::vector<std::pair<AttemptId, GarbageRow>> garbage;
+    for (const auto& [attempt, row] : tables_.garbage())
+      if (std::any_of(row.placed.begin(), row.placed.end(), there)) garbage.emplace_back(attempt, row);
+    for (auto& [attempt, row] : garbage) {
+      std::erase_if(row.placed, there);
+      tables_.put_garbage(attempt, std::move(row));
+    }
+    tables_.change_volume().leaving.erase(r.node);
+    tables_.cut_node(r.node);
+    return true;
+  }
+
  private:
+  /// The segment, for a change, if that is its attempt now.
+  SegmentRow* of_attempt(SegmentId id, const AttemptId& attempt) {
+    const auto found = tables_.segments().find(id);
+    if (found == tables_.segments().end() || !found->second.has_attempt) return nullptr;
+    if (found->second.attempt != attempt && !mutant("attempt-ignored")) return nullptr;
+    return &tables_.change_segment(id);
+  }
+
+  static void put_stray(SegmentRow& segment, const ShardHome& home, std::uint64_t since_seconds) {
+    const auto at = std::lower_bound(segment.strays.begin(), segment.strays.end(), home,
+                                     [](const Stray& stray, const ShardHome& place) { return stray.home < place; });
+    if (at != segment.strays.end() && at->home == home) {
+      at->since_seconds = since_seconds;
+    } else {
+      segment.strays.insert(at, Stray{home, since_seconds});
+    }
+  }
+
   XattrsRow existing_xattrs(InodeNumber inode) {
     const auto row = tables_.xattrs(inode);
     if (!row) throw IndexFailure(Error(Code::corrupt, "the index lacks the attributes of inode " + std::to_string(inode.value)));

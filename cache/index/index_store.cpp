@@ -3,10 +3,10 @@
 #include <sodium.h>
 
 #include <array>
-#include <filesystem>
 
 #include "cache/index/sqlite.h"
 #include "engine/base/codec.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
@@ -118,6 +118,8 @@ std::size_t IndexChanges::weight() const {
 }
 
 struct IndexStore::State {
+  std::shared_ptr<DiskVfs> vfs;  // outlives the connections
+  std::string path;
   std::unique_ptr<SqliteConnection> reader, writer;
 
   struct Reads {
@@ -142,9 +144,10 @@ struct IndexStore::State {
 
 Result<> IndexStore::State::prepare() {
   for (SqliteConnection* connection : {reader.get(), writer.get()}) {
+    if (auto r = connection->execute("PRAGMA temp_store=MEMORY;"); !r) return r;
+    if (vfs->read_only()) continue;
     // Nothing in the index needs to survive by itself: what a power cut takes, the journal gives back.
-    if (auto r = connection->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;"); !r)
-      return r;
+    if (auto r = connection->execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"); !r) return r;
   }
   if (auto r = reader->execute("PRAGMA cache_size=-16384;"); !r) return r;
   if (auto r = writer->execute("PRAGMA cache_size=-16384; PRAGMA wal_autocheckpoint=4000;"); !r) return r;
@@ -213,23 +216,39 @@ std::shared_ptr<const Row> IndexStore::State::read_row(SqliteStatement& statemen
 IndexStore::IndexStore(std::unique_ptr<State> state) : state_(std::move(state)) {}
 IndexStore::~IndexStore() = default;
 
-Result<std::unique_ptr<IndexStore>> IndexStore::create(const std::string& path) {
-  std::error_code ignored;  // a file that cannot be removed fails to open below
-  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix, ignored);
-  auto connection = SqliteConnection::open(path, true);
+Result<std::unique_ptr<IndexStore>> IndexStore::create(Disk& disk, const std::string& path) {
+  // The old log must be gone for certain before there is a new database that it could be taken to belong to.
+  for (const char* suffix : {"", "-wal"})
+    if (auto removed = disk.remove(path + suffix); !removed && removed.error().code != Code::not_found) return fail(removed.error());
+  if (auto r = disk.sync_directory(path.substr(0, path.rfind('/'))); !r) return fail(r.error());
+  auto vfs = std::make_shared<DiskVfs>(disk, false);
+  auto connection = SqliteConnection::open(*vfs, path, true);
   if (!connection) return fail(connection.error());
-  if (auto r = (*connection)->execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; BEGIN;"); !r) return fail(r.error());
+  if (auto r = (*connection)->execute("PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA temp_store=MEMORY; BEGIN;"); !r)
+    return fail(r.error());
   if (auto r = (*connection)->execute(schema); !r) return fail(r.error());
   const std::string version = "PRAGMA user_version=" + std::to_string(format) + "; PRAGMA application_id=1096044364; COMMIT;";
   if (auto r = (*connection)->execute(version.c_str()); !r) return fail(r.error());
   connection->reset();
-  return open(path);
+  return connect(std::move(vfs), path);
 }
 
-Result<std::unique_ptr<IndexStore>> IndexStore::open(const std::string& path) {
+Result<std::unique_ptr<IndexStore>> IndexStore::open(Disk& disk, const std::string& path) {
+  return connect(std::make_shared<DiskVfs>(disk, false), path);
+}
+
+Result<std::unique_ptr<IndexStore>> IndexStore::open_read_only(Disk& disk, const std::string& path) {
+  return connect(std::make_shared<DiskVfs>(disk, true), path);
+}
+
+Result<std::unique_ptr<IndexStore>> IndexStore::beside() { return connect(state_->vfs, state_->path); }
+
+Result<std::unique_ptr<IndexStore>> IndexStore::connect(std::shared_ptr<DiskVfs> vfs, const std::string& path) {
   auto state = std::make_unique<State>();
+  state->vfs = std::move(vfs);
+  state->path = path;
   for (auto* connection : {&state->reader, &state->writer}) {
-    auto opened = SqliteConnection::open(path, false);
+    auto opened = SqliteConnection::open(*state->vfs, path, false);
     if (!opened) return fail(opened.error());
     *connection = std::move(*opened);
   }
@@ -247,6 +266,16 @@ Result<std::unique_ptr<IndexStore>> IndexStore::open(const std::string& path) {
   }
   if (auto r = state->prepare(); !r) return fail(r.error());
   return std::unique_ptr<IndexStore>(new IndexStore(std::move(state)));
+}
+
+Result<> IndexStore::check() {
+  auto check = state_->reader->prepare("PRAGMA integrity_check(1)");
+  if (!check) return fail(check.error());
+  auto row = check->step();
+  if (!row) return fail(row.error());
+  const std::string said(as_text(check->blob(0)));
+  if (said != "ok") return fail(Code::corrupt, "the index is damaged: " + said);
+  return {};
 }
 
 std::shared_ptr<const InodeRow> IndexStore::inode(InodeNumber inode) {
@@ -459,6 +488,8 @@ Result<> IndexStore::State::apply_one(const IndexChanges& changes) {
   if (changes.volume) {
     if (auto r = put_meta("volume", encoded('v', 0, {}, *changes.volume)); !r) return r;
   }
+  if (mutant("index-in-parts"))
+    if (auto r = writer->execute("COMMIT; BEGIN IMMEDIATE"); !r) return r;
   row.clear();
   Encoder(row).u64(changes.upto.value);
   add_sum('a', 0, 0, {}, row);

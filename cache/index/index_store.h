@@ -18,6 +18,9 @@
 
 namespace atl {
 
+class DiskVfs;
+class Disk;
+
 /// The index cannot be read: damaged, or its disk failed.
 class IndexFailure : public std::exception {
  public:
@@ -55,11 +58,21 @@ class IndexStore {
  public:
   static constexpr int format = 1;
 
-  /// Makes an empty index, replacing whatever is there.
-  static Result<std::unique_ptr<IndexStore>> create(const std::string& path);
-  /// Opens an existing one. Code::not_found, corrupt (rebuild it), newer_format.
-  static Result<std::unique_ptr<IndexStore>> open(const std::string& path);
+  /// Makes an empty index, replacing whatever is there. The disk outlives it.
+  static Result<std::unique_ptr<IndexStore>> create(Disk& disk, const std::string& path);
+  /// Opens an existing one, of which no other is open in this process. Code::not_found, corrupt (rebuild it),
+  /// newer_format, io.
+  static Result<std::unique_ptr<IndexStore>> open(Disk& disk, const std::string& path);
+  /// Likewise, changing nothing, not even what a crash left: apply, flush and load fail. Another process may change the
+  /// index meanwhile; then any read may fail.
+  static Result<std::unique_ptr<IndexStore>> open_read_only(Disk& disk, const std::string& path);
+  /// Another one over the same file, with connections of its own, for use beside this one on any thread.
+  Result<std::unique_ptr<IndexStore>> beside();
   ~IndexStore();
+
+  /// Rows carry sums, but a damaged page that leads searches astray hides rows that are there: looks at the order of
+  /// all of them. Reads the whole file. Code::corrupt.
+  Result<> check();
 
   // Reads; throw IndexFailure.
   std::shared_ptr<const InodeRow> inode(InodeNumber inode);
@@ -97,6 +110,7 @@ class IndexStore {
  private:
   struct State;
   explicit IndexStore(std::unique_ptr<State> state);
+  static Result<std::unique_ptr<IndexStore>> connect(std::shared_ptr<DiskVfs> vfs, const std::string& path);
   std::unique_ptr<State> state_;
 };
 

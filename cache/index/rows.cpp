@@ -2,22 +2,12 @@
 
 #include "cache/sealing/extent_sealer.h"
 #include "cache/staging/segment_store.h"
-#include "engine/base/codec.h"
+#include "engine/base/time_codec.h"
 
 namespace atl {
 namespace {
 
-void put_time(Encoder& out, const Timestamp& time) {
-  out.signed_varint(time.seconds);
-  out.varint(time.nanoseconds);
-}
-
-Timestamp get_time(Decoder& in) {
-  Timestamp time;
-  time.seconds = in.signed_varint();
-  time.nanoseconds = static_cast<std::uint32_t>(in.varint());
-  return time;
-}
+constexpr std::uint8_t strays_flag = 4;
 
 std::uint32_t get_u32(Decoder& in) {
   const std::uint64_t value = in.varint();
@@ -180,13 +170,22 @@ void SegmentRow::encode(Bytes& out_bytes) const {
   out.varint(live_bytes);
   out.varint(extents);
   out.varint(live_extents);
-  out.u8(static_cast<std::uint8_t>((finished ? 1 : 0) | (has_attempt ? 2 : 0)));
+  const bool with_strays = has_attempt && !strays.empty();
+  out.u8(static_cast<std::uint8_t>((finished ? 1 : 0) | (has_attempt ? 2 : 0) | (with_strays ? strays_flag : 0)));
   put_time(out, finished_at);
   if (has_attempt) {
     out.id(attempt);
     out.u8(k);
     out.u8(n);
     put_homes(out, placed);
+    if (!strays.empty()) {
+      out.varint(strays.size());
+      for (const Stray& stray : strays) {
+        out.u8(stray.home.shard.value);
+        out.id(stray.home.node);
+        out.varint(stray.since_seconds);
+      }
+    }
   }
 }
 
@@ -206,6 +205,17 @@ Result<SegmentRow> SegmentRow::decode(ByteView in_bytes) {
     row.k = in.u8();
     row.n = in.u8();
     row.placed = get_homes(in);
+    if ((flags & strays_flag) != 0) {
+      const std::uint64_t count = in.varint();
+      for (std::uint64_t i = 0; i < count && in.ok(); ++i) {
+        Stray stray;
+        stray.home.shard = ShardIndex(in.u8());
+        stray.home.node = in.id<NodeId>();
+        stray.since_seconds = in.varint();
+        row.strays.push_back(stray);
+      }
+      if (row.strays.empty()) in.reject();
+    }
     if (row.k == 0 || row.k > row.n || row.placed.size() > row.n) in.reject();
   }
   return checked(in, std::move(row), "segment");
@@ -246,6 +256,21 @@ void VolumeRow::encode(Bytes& bytes) const {
   out.varint(files);
   out.varint(mapped_bytes);
   out.varint(ran_seconds);
+  out.varint(leaving.size());
+  for (const NodeId& node : leaving) out.id(node);
+  if (earlier.empty()) return;  // as drives were written that never had another redundancy
+  out.varint(earlier.size());
+  for (const auto& [redundancy, r] : earlier) {
+    out.u8(redundancy.first);
+    out.u8(redundancy.second);
+    out.u8(r);
+  }
+}
+
+std::uint8_t VolumeRow::protects(std::uint8_t k_of, std::uint8_t n_of) const {
+  if (k_of == k && n_of == n) return protect_min;
+  const auto known = earlier.find({k_of, n_of});
+  return known == earlier.end() ? n_of : known->second;
 }
 
 Result<VolumeRow> VolumeRow::decode(ByteView bytes) {
@@ -262,6 +287,14 @@ Result<VolumeRow> VolumeRow::decode(ByteView bytes) {
   row.files = in.varint();
   row.mapped_bytes = in.varint();
   row.ran_seconds = in.varint();
+  const std::uint64_t count = in.varint();
+  for (std::uint64_t i = 0; i < count && in.ok(); ++i) row.leaving.insert(in.id<NodeId>());
+  const std::uint64_t redundancies = in.ok() && in.remaining() > 0 ? in.varint() : 0;
+  for (std::uint64_t i = 0; i < redundancies && in.ok(); ++i) {
+    const std::uint8_t earlier_k = in.u8();
+    const std::uint8_t earlier_n = in.u8();
+    row.earlier[{earlier_k, earlier_n}] = in.u8();
+  }
   return checked(in, row, "volume");
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,13 @@ struct ExtentRow {
   std::size_t weight() const { return sizeof *this; }
 };
 
+/// An object of a shard on a node that is not the shard's home: on its way there, or left behind.
+struct Stray {
+  ShardHome home;
+  std::uint64_t since_seconds = 0;  // on the clock of RanFor
+  friend bool operator==(const Stray&, const Stray&) = default;
+};
+
 struct SegmentRow {
   std::uint64_t bytes = 0;       // header and all frames
   std::uint64_t live_bytes = 0;  // frames of referenced extents
@@ -113,6 +121,7 @@ struct SegmentRow {
   std::uint8_t k = 0;
   std::uint8_t n = 0;
   std::vector<ShardHome> placed;  // sorted
+  std::vector<Stray> strays;      // of this attempt; sorted by home
 
   /// What nodes hold of it: the frames, not the local file's header.
   std::uint64_t shipped_bytes() const;
@@ -147,7 +156,12 @@ struct VolumeRow {
   std::uint64_t files = 0;
   std::uint64_t mapped_bytes = 0;
   std::uint64_t ran_seconds = 0;
+  std::set<NodeId> leaving;  // nodes that are to be emptied
+  std::map<std::pair<std::uint8_t, std::uint8_t>, std::uint8_t> earlier;  // redundancies of before: {k, n} -> r
 
+  /// From so many durable shards on a segment of this redundancy is protected. n for one that the drive never had.
+  std::uint8_t protects(std::uint8_t k_of, std::uint8_t n_of) const;
+  bool is_protected(const SegmentRow& row) const { return row.has_attempt && row.placed.size() >= protects(row.k, row.n); }
   void encode(Bytes& out) const;
   static Result<VolumeRow> decode(ByteView in);
 };

@@ -11,6 +11,7 @@ Error sqlite_error(sqlite3* db, int code, const std::string& doing) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_SCHEMA:
+    case SQLITE_READONLY:  // what a damaged header may claim
     case SQLITE_ERROR: kind = Code::corrupt; break;
     case SQLITE_CANTOPEN: kind = Code::not_found; break;
     default: break;
@@ -61,10 +62,10 @@ ByteView SqliteStatement::blob(int column) const {
   return {data, static_cast<std::size_t>(sqlite3_column_bytes(statement_.get(), column))};
 }
 
-Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const std::string& path, bool create) {
+Result<std::unique_ptr<SqliteConnection>> SqliteConnection::open(const DiskVfs& vfs, const std::string& path, bool create) {
   sqlite3* db = nullptr;
-  const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (create ? SQLITE_OPEN_CREATE : 0);
-  const int code = sqlite3_open_v2(path.c_str(), &db, flags, nullptr);
+  const int flags = SQLITE_OPEN_NOMUTEX | (vfs.read_only() ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE) | (create ? SQLITE_OPEN_CREATE : 0);
+  const int code = sqlite3_open_v2(path.c_str(), &db, flags, vfs.name().c_str());
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(db));
   if (code != SQLITE_OK) return fail(sqlite_error(db, code, "opening " + path));
   sqlite3_extended_result_codes(db, 1);

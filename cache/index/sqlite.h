@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "cache/index/disk_vfs.h"
 #include "engine/base/bytes.h"
 #include "engine/base/result.h"
 
@@ -43,8 +44,8 @@ class SqliteStatement {
 
 class SqliteConnection {
  public:
-  /// Opens `path`; creates it if `create`.
-  static Result<std::unique_ptr<SqliteConnection>> open(const std::string& path, bool create);
+  /// Opens `path` through `vfs`, which outlives the connection; creates it if `create`.
+  static Result<std::unique_ptr<SqliteConnection>> open(const DiskVfs& vfs, const std::string& path, bool create);
   ~SqliteConnection();
   SqliteConnection(const SqliteConnection&) = delete;
   SqliteConnection& operator=(const SqliteConnection&) = delete;

@@ -164,6 +164,11 @@ void Tables::put_node(const NodeSpec& node) {
   nodes_[node.id] = node;
 }
 
+void Tables::cut_node(const NodeId& node) {
+  changed_nodes_.insert(node);
+  nodes_.erase(node);
+}
+
 namespace {
 
 template <typename Key, typename Row>

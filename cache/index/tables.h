@@ -5,6 +5,7 @@
 // Not thread-safe: guarded by the drive's state lock.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -39,7 +40,13 @@ class Tables {
   void cut_xattrs(InodeNumber inode) { xattrs_.put(inode, nullptr); }
   void put_window(const WindowKey& key, WindowRow row);
   void put_extent(ExtentId extent, const ExtentRow& row) { extents_.put(extent, std::make_shared<const ExtentRow>(row)); }
-  void cut_extent(ExtentId extent) { extents_.put(extent, nullptr); }
+  /// `last`: what it was. Whoever watches learns of it.
+  void cut_extent(ExtentId extent, const ExtentRow& last) {
+    if (watch_) watch_(last);
+    extents_.put(extent, nullptr);
+  }
+  /// `watch` sees each extent that dies from now on; empty: nobody does.
+  void watch_deaths(std::function<void(const ExtentRow&)> watch) { watch_ = std::move(watch); }
 
   // Small tables are in memory whole. The non-const access marks the row as changed.
   const std::map<SegmentId, SegmentRow>& segments() const { return segments_; }
@@ -50,6 +57,7 @@ class Tables {
   void cut_garbage(const AttemptId& attempt);
   const std::map<NodeId, NodeSpec>& nodes() const { return nodes_; }
   void put_node(const NodeSpec& node);
+  void cut_node(const NodeId& node);
   const VolumeRow& volume() const { return volume_; }
   VolumeRow& change_volume() {
     volume_changed_ = true;
@@ -71,6 +79,7 @@ class Tables {
   Listing list_once(InodeNumber parent, std::uint64_t after, std::size_t limit);
 
   IndexStore& store_;
+  std::function<void(const ExtentRow&)> watch_;
   RowTable<InodeNumber, InodeRow> inodes_;
   RowTable<EntryKey, EntryRow> entries_;
   RowTable<InodeNumber, XattrsRow> xattrs_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cache/journal/journal_file.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
@@ -137,7 +138,8 @@ Result<> Journal::State::begin_file(std::uint64_t needed) {
   // batch that then failed, has the same name and is replaced.
   const HeldFile held{path(file_name(next_lsn)), next_lsn, spare.bytes};
   if (auto renamed = disk.rename(path(spare_name), held.path); !renamed) return poison(renamed.error());
-  if (auto synced = disk.sync_directory(directory); !synced) return poison(synced.error());
+  if (!mutant("journal-name-unflushed"))
+    if (auto synced = disk.sync_directory(directory); !synced) return poison(synced.error());
   if (!files.empty() && files.back().first == next_lsn) files.pop_back();
   files.push_back(held);
   file = std::move(spare.file);
@@ -148,7 +150,7 @@ Result<> Journal::State::begin_file(std::uint64_t needed) {
 
 /// Makes sure that a batch whose write failed can never be taken for a committed one.
 Result<> Journal::State::scrub() {
-  if (!scrub_needed) return {};
+  if (!scrub_needed || mutant("journal-not-scrubbed")) return {};
   const std::uint64_t end = std::min(offset + journal_batch_header_bytes, files.back().bytes);
   if (auto written = write_zeros(*file, offset, end); !written) return written;
   if (auto synced = file->sync(); !synced) return poison(synced.error());
@@ -214,15 +216,16 @@ Result<> Journal::State::recover(Lsn known) {
   if (auto begun = reader.begin(); !begun) return begun;
   auto tail = reader.tail_from(offset, next_lsn);
   if (!tail) return fail(tail.error());
-  if (tail->valid_batch)
+  if (tail->valid_batch && !mutant("journal-cut-at-damage"))
     return journal_damage(files.back().path, offset,
                           "a later batch at byte " + std::to_string(*tail->valid_batch) + " is whole");
-  if (next_lsn <= known)
+  if (next_lsn <= known && !mutant("journal-end-unknown"))
     return journal_damage(files.back().path, offset,
                           "records up to " + std::to_string(known.value) + " were durable, the journal ends with " +
                               std::to_string(next_lsn.value - 1));
 
-  if (auto settled = settle(tail->used_end); !settled) return settled;
+  if (!mutant("journal-not-settled"))
+    if (auto settled = settle(tail->used_end); !settled) return settled;
   if (std::ranges::find(*listed, spare_name) != listed->end())
     if (auto removed = disk.remove(path(spare_name)); !removed) return removed;
   return disk.sync_directory(directory);
@@ -233,13 +236,23 @@ Journal::~Journal() = default;
 
 Result<> Journal::create(Disk& disk, const std::string& directory, const VolumeId& volume, const SecretKey& key,
                          JournalOptions options) {
+  auto made = continue_at(disk, directory, volume, key, Lsn{1}, JournalCodec(key, volume).genesis(), options);
+  if (!made) return fail(made.error());
+  return {};
+}
+
+Result<std::unique_ptr<Journal>> Journal::continue_at(Disk& disk, const std::string& directory, const VolumeId& volume,
+                                                      const SecretKey& key, Lsn first, const ChainHash& previous,
+                                                      JournalOptions options) {
   auto names = disk.list(directory);
   if (!names) return fail(names.error());
   if (std::ranges::any_of(*names, is_file_name))
     return fail(Code::exists, "there is a journal in " + directory, "choose another folder");
-  State state(disk, directory, volume, key, options);
-  state.chain = state.codec.genesis();
-  return state.begin_file(0);
+  auto state = std::make_unique<State>(disk, directory, volume, key, options);
+  state->next_lsn = first;
+  state->chain = previous;
+  if (auto begun = state->begin_file(0); !begun) return fail(begun.error());
+  return std::unique_ptr<Journal>(new Journal(std::move(state)));
 }
 
 Result<std::unique_ptr<Journal>> Journal::open(Disk& disk, const std::string& directory, const VolumeId& volume,
@@ -292,7 +305,9 @@ Result<Lsn> Journal::append(ByteView body, std::uint32_t count) {
     state.scrub_needed = true;
     return fail(written.error());
   }
-  if (auto synced = state.file->sync(); !synced) return state.poison(synced.error());
+  if (!mutant("journal-unflushed"))
+    if (auto synced = state.file->sync(); !synced)
+      return mutant("journal-goes-on") ? fail(synced.error()) : state.poison(synced.error());
   state.offset += bytes;
   state.chain = chain;
   state.next_lsn = Lsn(first.value + count);
@@ -325,6 +340,13 @@ Result<> Journal::reserve(std::uint64_t bytes) {
   return state.make_spare(std::max(state.options.file_bytes, journal_file_header_bytes + needed));
 }
 
+Result<> Journal::begin_new_file() {
+  State& state = *state_;
+  if (auto usable = state.usable(); !usable) return usable;
+  if (auto scrubbed = state.scrub(); !scrubbed) return scrubbed;
+  return state.begin_file(0);
+}
+
 Result<> Journal::drop_before(Lsn keep) {
   State& state = *state_;
   if (auto usable = state.usable(); !usable) return usable;
@@ -335,7 +357,8 @@ Result<> Journal::drop_before(Lsn keep) {
       state.files.erase(state.files.begin());
       state.removal_unsynced = true;
     }
-    if (auto synced = state.disk.sync_directory(state.directory); !synced) return synced;
+    if (!mutant("journal-dropped-unordered"))
+      if (auto synced = state.disk.sync_directory(state.directory); !synced) return synced;
     state.removal_unsynced = false;
   }
   return {};

@@ -31,7 +31,8 @@ struct JournalBatch {
   Lsn first;  // LSN of the first record
   std::uint32_t count = 0;
   ByteView body;
-  ChainHash chain{};  // hash of this batch, which names all history before it
+  ChainHash previous{};  // of the batch before, or what the chain starts from
+  ChainHash chain{};     // hash of this batch, which names all history before it
 };
 
 struct JournalOptions {
@@ -51,6 +52,11 @@ class Journal {
   /// been written again in case the flush of an earlier process failed.
   static Result<std::unique_ptr<Journal>> open(Disk& disk, const std::string& directory, const VolumeId& volume,
                                                const SecretKey& key, Lsn known, JournalOptions options = {});
+  /// Makes a journal that goes on where another's copy ends: the next record is `first`, the chain hash before it
+  /// `previous`. Appending the same batches gives the same chain. Code::exists as create().
+  static Result<std::unique_ptr<Journal>> continue_at(Disk& disk, const std::string& directory, const VolumeId& volume,
+                                                      const SecretKey& key, Lsn first, const ChainHash& previous,
+                                                      JournalOptions options = {});
   ~Journal();
 
   /// Shows every batch that holds an LSN >= `from`, in order. Code::not_found if older ones were dropped. An error of
@@ -71,6 +77,8 @@ class Journal {
   std::uint64_t disk_bytes() const;
   /// Ensures that a batch of `bytes` can be written without asking the disk for space. Code::no_space.
   Result<> reserve(std::uint64_t bytes);
+  /// What comes next goes to a new file, so that drop_before() can take all there is now. Errors as of append().
+  Result<> begin_new_file();
   /// Removes whole files whose records are all before `keep`.
   Result<> drop_before(Lsn keep);
 

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "engine/base/mutant.h"
+
 namespace atl {
 namespace {
 
@@ -65,10 +67,12 @@ Result<std::optional<JournalBatch>> JournalFileReader::next() {
   const std::optional<JournalBatch> none;
   auto header = read_batch(offset_);
   if (!header) return fail(header.error());
-  if (!*header || (*header)->first != next_lsn_ || (*header)->previous != chain_ || (*header)->count == 0) return none;
+  if (!*header || (*header)->first != next_lsn_ || (*header)->count == 0) return none;
+  if ((*header)->previous != chain_ && !mutant("journal-unchained")) return none;
   JournalBatch batch;
   batch.first = (*header)->first;
   batch.count = (*header)->count;
+  batch.previous = chain_;
   batch.body = ByteView(buffer_).subspan(journal_batch_header_bytes, (*header)->body_bytes);
   std::copy(buffer_.end() - sizeof(ChainHash), buffer_.end(), batch.chain.begin());
   chain_ = batch.chain;

@@ -114,6 +114,12 @@ ATOLL_FIELDS(const ShardPlaced, r.segment, r.attempt, r.home.shard, r.home.node)
 ATOLL_FIELDS(const SegmentDropped, r.segment, r.running_seconds)
 ATOLL_FIELDS(const GarbageRemoved, r.attempt)
 ATOLL_FIELDS(const RanFor, r.seconds)
+ATOLL_FIELDS(const ShardMoving, r.segment, r.attempt, r.home.shard, r.home.node, r.running_seconds)
+ATOLL_FIELDS(const ShardMoved, r.segment, r.attempt, r.shard, r.from, r.to, r.running_seconds)
+ATOLL_FIELDS(const StrayRemoved, r.segment, r.attempt, r.home.shard, r.home.node)
+ATOLL_FIELDS(const NodeLeaving, r.node, r.leaving)
+ATOLL_FIELDS(const NodeRemoved, r.node)
+ATOLL_FIELDS(const AttemptLeft, r.segment, r.attempt, r.k, r.n, r.bytes, r.running_seconds)
 #undef ATOLL_FIELDS
 
 template <typename Io, typename R>
@@ -196,6 +202,7 @@ bool decode_payload(std::size_t index, ByteView payload, Record& record) {
 
 std::string at(InodeNumber parent, const std::string& name) { return std::to_string(parent.value) + "/'" + name + "'"; }
 std::string number(std::uint64_t value) { return std::to_string(value); }
+std::string brief(const NodeId& node) { return node.hex().substr(0, 12); }
 
 struct Describe {
   std::string operator()(const VolumeMade& r) const { return "volume made " + r.volume.hex(); }
@@ -256,6 +263,23 @@ struct Describe {
   std::string operator()(const SegmentDropped& r) const { return "segment dropped " + number(r.segment.value); }
   std::string operator()(const GarbageRemoved& r) const { return "garbage removed: attempt " + r.attempt.hex(); }
   std::string operator()(const RanFor& r) const { return "ran for " + number(r.seconds) + " s"; }
+  std::string operator()(const ShardMoving& r) const {
+    return "shard moving: segment " + number(r.segment.value) + " shard " + number(r.home.shard.value) + " to " + brief(r.home.node);
+  }
+  std::string operator()(const ShardMoved& r) const {
+    return "shard moved: segment " + number(r.segment.value) + " shard " + number(r.shard.value) + " from " + brief(r.from) +
+           " to " + brief(r.to);
+  }
+  std::string operator()(const StrayRemoved& r) const {
+    return "stray removed: segment " + number(r.segment.value) + " shard " + number(r.home.shard.value) + " from " + brief(r.home.node);
+  }
+  std::string operator()(const NodeLeaving& r) const {
+    return "node " + brief(r.node) + (r.leaving ? " is to be emptied" : " stays");
+  }
+  std::string operator()(const NodeRemoved& r) const { return "node " + brief(r.node) + " removed"; }
+  std::string operator()(const AttemptLeft& r) const {
+    return "attempt left: segment " + number(r.segment.value) + " of another computer, " + r.attempt.hex().substr(0, 12);
+  }
 };
 
 }  // namespace

@@ -192,9 +192,57 @@ struct RanFor {
   std::uint64_t seconds = 0;
 };
 
+/// An object of this shard may lie on the node from now on, without being the shard's home.
+struct ShardMoving {
+  SegmentId segment;
+  AttemptId attempt;
+  ShardHome home;
+  std::uint64_t running_seconds = 0;
+};
+
+/// The shard is durable on another node. Applies only if the old home still stands, whose object is a stray from then on.
+struct ShardMoved {
+  SegmentId segment;
+  AttemptId attempt;
+  ShardIndex shard;
+  NodeId from;
+  NodeId to;
+  std::uint64_t running_seconds = 0;
+};
+
+/// The object of a shard on a node that is not its home is gone.
+struct StrayRemoved {
+  SegmentId segment;
+  AttemptId attempt;
+  ShardHome home;
+};
+
+/// The node is to be emptied: it gets nothing new, and what it holds moves elsewhere. Or no longer.
+struct NodeLeaving {
+  NodeId node;
+  bool leaving = false;
+};
+
+/// The node is not of the drive any more. What may still lie there is not looked after from then on.
+struct NodeRemoved {
+  NodeId node;
+};
+
+/// Objects of an attempt that no segment of this history has may lie on nodes, and nothing needs them: another computer
+/// uploaded them before its drive was taken over from there. They are garbage since `running_seconds`.
+struct AttemptLeft {
+  SegmentId segment;  // what it was there
+  AttemptId attempt;
+  std::uint8_t k = 0;
+  std::uint8_t n = 0;
+  std::uint64_t bytes = 0;  // of the segment
+  std::uint64_t running_seconds = 0;
+};
+
 using Record = std::variant<VolumeMade, RedundancySet, NodeAdded, InodeMade, Linked, Unlinked, Renamed, AttributesSet, Written,
                             Shared, Punched, XattrSet, XattrRemoved, Purged, SegmentFinished, UploadIntended, ShardPlaced,
-                            Relocated, SegmentDropped, GarbageRemoved, RanFor>;
+                            Relocated, SegmentDropped, GarbageRemoved, RanFor, ShardMoving, ShardMoved,
+                            StrayRemoved, NodeLeaving, NodeRemoved, AttemptLeft>;
 
 /// Appends one record.
 void encode_record(const Record& record, Bytes& out);

@@ -9,7 +9,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cache/keys/paper.h"
 #include "engine/base/codec.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 
@@ -72,45 +74,6 @@ std::array<std::uint8_t, check_bytes> check_of(ByteView bytes) {
 
 }  // namespace
 
-SecretKey::SecretKey() {
-  start_sodium();
-  bytes_ = static_cast<std::uint8_t*>(sodium_malloc(size));
-  if (bytes_ == nullptr) throw std::bad_alloc();
-  sodium_memzero(bytes_, size);
-}
-
-SecretKey SecretKey::random(Random& random) {
-  SecretKey key;
-  random.fill({key.bytes_, size});
-  return key;
-}
-
-SecretKey SecretKey::from(ByteView bytes) {
-  assert(bytes.size() == size);
-  SecretKey key;
-  std::memcpy(key.bytes_, bytes.data(), size);
-  return key;
-}
-
-SecretKey::SecretKey(SecretKey&& other) noexcept : bytes_(std::exchange(other.bytes_, nullptr)) {}
-
-SecretKey& SecretKey::operator=(SecretKey&& other) noexcept {
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
-SecretKey::~SecretKey() {
-  sodium_free(bytes_);
-}
-
-SecretKey SecretKey::clone() const {
-  return from(view());
-}
-
-bool SecretKey::equals(const SecretKey& other) const {
-  return sodium_memcmp(bytes_, other.bytes_, size) == 0;
-}
-
 Keyring Keyring::generate(Random& random) {
   Keyring keyring;
   keyring.volume_ = random.id<VolumeId>();
@@ -167,6 +130,29 @@ Bytes Keyring::wrap(const SecretKey& wrapping, Random& random) const {
   const SecretKey key = subkey(wrapping, wrapping_encryption, wrapping_context);
   crypto_aead_xchacha20poly1305_ietf_encrypt(out.data() + at, nullptr, plain.get(), plain_bytes, out.data(),
                                              bound_bytes, nullptr, nonce.data(), key.data());
+  Encoder(out).raw(check_of(out));
+  return out;
+}
+
+Bytes keyring_for_paper(ByteView wrapped) {
+  static_assert(wrapped_keyring_bytes_min == fixed_bytes + SecretKey::size);
+  assert(wrapped.size() >= wrapped_keyring_bytes_min);
+  const ByteView paper = wrapped.subspan(bound_bytes, wrapped.size() - bound_bytes - check_bytes);
+  return {paper.begin(), paper.end()};
+}
+
+Result<Bytes> keyring_from_paper(ByteView paper, const VolumeId& volume, const SecretKey& wrapping) {
+  constexpr std::size_t least = nonce_bytes + SecretKey::size + tag_bytes;
+  if (paper.size() < least || (paper.size() - least) % SecretKey::size != 0)
+    return fail(Code::corrupt, "the keyring has a wrong number of digits", "compare it with the paper");
+  Bytes out;
+  Encoder encoder(out);
+  encoder.raw(as_bytes(magic));
+  encoder.u8(format_number);
+  encoder.u8(suite_xchacha20_poly1305);
+  encoder.id(volume);
+  encoder.raw(commitment_of(wrapping, volume, paper.first(nonce_bytes)));
+  encoder.raw(paper);
   Encoder(out).raw(check_of(out));
   return out;
 }
@@ -233,8 +219,9 @@ Result<SecretKey> key_from_passphrase(std::string_view passphrase, const Passphr
   start_sodium();
   if (passphrase.empty())
     return fail(Code::key, "the passphrase is empty", "give the passphrase that was chosen at init");
-  if (parameters.operations < crypto_pwhash_OPSLIMIT_MODERATE ||
-      parameters.memory_bytes < crypto_pwhash_MEMLIMIT_MODERATE)
+  if ((parameters.operations < crypto_pwhash_OPSLIMIT_MODERATE ||
+       parameters.memory_bytes < crypto_pwhash_MEMLIMIT_MODERATE) &&
+      !mutant("passphrase-weakened"))
     return fail(Code::key, "the stored passphrase parameters are weaker than this version allows",
                 "someone may have changed the volume file; restore it, or use the recovery kit");
   if (parameters.operations > operations_max || parameters.memory_bytes > memory_bytes_max)

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "cache/keys/keyring.h"
+#include "cache/keys/paper.h"
 #include "cache/keys/recovery_word_list.h"
 
 namespace atl {
@@ -72,7 +73,31 @@ std::string_view without_numbering(std::string_view token) {
   return token;
 }
 
+std::string plain_word(std::string_view token) {
+  std::string word(without_numbering(token));
+  std::ranges::transform(word, word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return word;
+}
+
+/// The end of the list if it is none.
+auto find_word(std::string_view word) {
+  const auto found = std::ranges::lower_bound(recovery_word_list, word);
+  return found != recovery_word_list.end() && *found == word ? found : recovery_word_list.end();
+}
+
+tl::unexpected<Error> unknown_word(const std::string& word, std::size_t position) {
+  return fail(Code::key, "word " + std::to_string(position) + " of the recovery key, '" + word.substr(0, 32) + "', is not one of its words",
+              "did you mean '" + std::string(nearest_word(word)) + "'?");
+}
+
 }  // namespace
+
+Result<bool> check_recovery_word(std::string_view token, std::size_t position) {
+  const std::string word = plain_word(token);
+  if (word.empty()) return false;
+  if (find_word(word) == recovery_word_list.end()) return unknown_word(word, position);
+  return true;
+}
 
 std::string recovery_words(const SecretKey& key) {
   const auto bit = [&, check = checksum(key.data())](std::size_t at) {
@@ -99,17 +124,11 @@ Result<SecretKey> parse_recovery_words(std::string_view text) {
     if (at == text.size()) break;
     const std::size_t start = at;
     while (at < text.size() && !is_space(text[at])) ++at;
-    std::string word(without_numbering(text.substr(start, at - start)));
+    std::string word = plain_word(text.substr(start, at - start));
     if (word.empty()) continue;
-    std::ranges::transform(word, word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (++words > word_count) continue;
-
-    const auto found = std::ranges::lower_bound(recovery_word_list, std::string_view(word));
-    if (found == recovery_word_list.end() || *found != word)
-      return fail(Code::key,
-                  "word " + std::to_string(words) + " of the recovery key, '" + word.substr(0, 32) +
-                      "', is not one of its words",
-                  "did you mean '" + std::string(nearest_word(word)) + "'?");
+    const auto found = find_word(word);
+    if (found == recovery_word_list.end()) return unknown_word(word, words);
     const auto index = static_cast<std::size_t>(found - recovery_word_list.begin());
     for (std::size_t i = 0; i < word_bits; ++i) {
       const std::size_t bit = (words - 1) * word_bits + i;

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "engine/base/mutant.h"
+
 namespace atl {
 
 namespace {
@@ -37,7 +39,7 @@ std::array<std::uint8_t, associated_bytes> associated_data(const ExtentContext& 
   std::memcpy(at, context.volume.bytes.data(), VolumeId::size);
   at += VolumeId::size;
   number(context.epoch.value, 4);
-  number(context.extent.value, 8);
+  number(mutant("seal-any-extent") ? 0 : context.extent.value, 8);
   number(context.length, 4);
   assert(at == out.data() + out.size());
   return out;
@@ -104,10 +106,12 @@ void ExtentSealer::seal(const ExtentContext& context, ByteView plain, MutableByt
   std::uint8_t* const nonce = out.data();
   std::uint8_t* const body = out.data() + nonce_bytes;
   state_->random.fill({nonce, nonce_bytes});
+  if (mutant("nonce-reused")) std::memset(nonce, 0, nonce_bytes);
   const auto associated = associated_data(context);
   EVP_CIPHER_CTX* const cipher = encryption.start(state_->key, nonce);
   int count = 0;
-  bool good = EVP_EncryptUpdate(cipher, nullptr, &count, associated.data(), static_cast<int>(associated.size())) == 1;
+  const int associated_count = mutant("seal-without-place") ? 0 : static_cast<int>(associated.size());
+  bool good = EVP_EncryptUpdate(cipher, nullptr, &count, associated.data(), associated_count) == 1;
   good = good && EVP_EncryptUpdate(cipher, body, &count, plain.data(), static_cast<int>(plain.size())) == 1;
   good = good && EVP_EncryptFinal_ex(cipher, body + plain.size(), &count) == 1;
   good = good && EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, tag_bytes, body + plain.size()) == 1;
@@ -134,11 +138,11 @@ Result<> ExtentSealer::open(const ExtentContext& context, ByteView sealed, Mutab
   EVP_CIPHER_CTX* const cipher = decryption.start(state_->key, sealed.data());
   int count = 0;
   bool good = EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, tag_bytes, tag.data()) == 1;
-  good =
-      good && EVP_DecryptUpdate(cipher, nullptr, &count, associated.data(), static_cast<int>(associated.size())) == 1;
+  const int associated_count = mutant("seal-without-place") ? 0 : static_cast<int>(associated.size());
+  good = good && EVP_DecryptUpdate(cipher, nullptr, &count, associated.data(), associated_count) == 1;
   good = good && EVP_DecryptUpdate(cipher, out.data(), &count, body, static_cast<int>(context.length)) == 1;
   std::array<std::uint8_t, tag_bytes> rest;  // a stream cipher leaves nothing for the end
-  good = good && EVP_DecryptFinal_ex(cipher, rest.data(), &count) == 1;
+  good = good && (EVP_DecryptFinal_ex(cipher, rest.data(), &count) == 1 || mutant("seal-tag-ignored"));
   if (!good) return refuse();
   return {};
 }

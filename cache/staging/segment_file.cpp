@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "cache/staging/segment_entry.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
@@ -78,7 +79,7 @@ class LocalSegmentFile final : public SegmentFile {
     std::shared_ptr<File> unpinned;  // closed outside of the lock
     const std::lock_guard lock(entry_->mutex);
     if (!synced) {
-      entry_->poisoned = true;
+      entry_->poisoned = !mutant("segment-flush-forgiven");
       return synced;
     }
     if (entry_->poisoned) return refused();  // by a flush that ran beside this one: nobody knows what it dropped
@@ -96,7 +97,7 @@ class LocalSegmentFile final : public SegmentFile {
     if (offset % cache_block_bytes != 0 || offset >= size) return;
     blocks = blocks.first(static_cast<std::size_t>(std::min<std::uint64_t>(blocks.size(), size - offset)));
     // A block that is not complete is not kept, unless the segment ends in it.
-    if (offset + blocks.size() < size) blocks = blocks.first(blocks.size() - blocks.size() % cache_block_bytes);
+    if (offset + blocks.size() < size && !mutant("cache-half-blocks")) blocks = blocks.first(blocks.size() - blocks.size() % cache_block_bytes);
     if (blocks.empty()) return;
     auto file = this->file();
     if (!file || !(*file)->write(offset, blocks)) return;

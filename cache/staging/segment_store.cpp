@@ -10,6 +10,7 @@
 #include "cache/staging/cache_index.h"
 #include "cache/staging/segment_entry.h"
 #include "cache/staging/segment_format.h"
+#include "engine/base/mutant.h"
 
 namespace atl {
 namespace {
@@ -82,8 +83,10 @@ Result<std::vector<CachedFileNote>> LocalSegmentStore::take_cache_index() {
   auto bytes = read_file(state_->disk, path, cache_index_bytes_max);
   if (!bytes && bytes.error().code == Code::not_found) return std::vector<CachedFileNote>();
   // Unreadable is as good as absent, as long as it can be removed.
-  if (auto removed = state_->disk.remove(path); !removed) return fail(removed.error());
-  if (auto synced = state_->disk.sync_directory(state_->cache()); !synced) return fail(synced.error());
+  if (!mutant("cache-index-kept")) {
+    if (auto removed = state_->disk.remove(path); !removed) return fail(removed.error());
+    if (auto synced = state_->disk.sync_directory(state_->cache()); !synced) return fail(synced.error());
+  }
   std::optional<std::vector<CachedFileNote>> notes;
   if (bytes) notes = decode_cache_index(*bytes, state_->volume);
   return notes ? std::move(*notes) : std::vector<CachedFileNote>();
@@ -229,7 +232,8 @@ Result<std::shared_ptr<SegmentFile>> LocalSegmentStore::create(SegmentId id, std
   if (auto written = file->write(0, encode_segment_header(state_->volume, id)); !written)
     return give_up(written.error());
   if (auto synced = file->sync(); !synced) return give_up(synced.error());
-  if (auto synced = state_->disk.sync_directory(state_->staging()); !synced) return give_up(synced.error());
+  if (!mutant("segment-name-unflushed"))
+    if (auto synced = state_->disk.sync_directory(state_->staging()); !synced) return give_up(synced.error());
 
   auto entry = std::make_shared<SegmentEntry>(id);
   entry->size = segment_header_bytes;
