@@ -9,7 +9,8 @@ erasure-coded on this computer, and spread over storage nodes, so that any k of 
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS fuse3)
+# The last two are loaded when a recovery kit is drawn, so that nothing else tells of them.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "fuse3, libcairo2, libqrencode4")
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
 include(CPack)

@@ -2,9 +2,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "cache/drive/drive.h"
-#include "cache/drive/home.h"
-#include "engine/base/posix_disk.h"
+#include "engine/base/bytes.h"
 #include "fs/command/commands.h"
 #include "fs/command/running_drive.h"
 #include "fs/command/status_report.h"
@@ -17,24 +15,6 @@ using nlohmann::json;
 namespace {
 
 std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
-
-Outcome<json> status_of(const Places& places) {
-  if (auto client = ControlClient::connect(places.socket)) {
-    auto status = (*client)->ask({{"do", "status"}}, std::chrono::seconds(20));
-    if (status) return *status;
-    if (status.error().code != Code::unavailable) return give_up(status.error());
-    // It has just ended: then its folder tells.
-  } else if (client.error().code != Code::not_found) {
-    return give_up(client.error());
-  }
-  PosixDisk disk;
-  auto peeked = Drive::peek(disk, places.state);
-  if (!peeked) return give_up(peeked.error());
-  peeked->state = DriveState::unmounted;
-  // Held without a socket: a process is on its way up or down.
-  if (!HomeLock::acquire(places.state, std::chrono::milliseconds(0))) peeked->state = DriveState::recovering;
-  return status_json(*peeked, places.name, "");
-}
 
 Outcome<json> ask(const std::string& name, const json& request, const std::function<void(const json&)>& progress = {}) {
   auto places = find_drive(name);
@@ -51,7 +31,7 @@ Outcome<json> ask(const std::string& name, const json& request, const std::funct
 Outcome<> run_status(const std::string& name, bool as_json) {
   auto places = find_drive(name);
   if (!places) return tl::unexpected<Failure>(places.error());
-  auto status = status_of(*places);
+  auto status = drive_status(*places);
   if (!status) return tl::unexpected<Failure>(status.error());
   std::cout << (as_json ? dump(*status) + "\n" : status_text(*status));
   return {};
@@ -60,7 +40,7 @@ Outcome<> run_status(const std::string& name, bool as_json) {
 Outcome<> run_node_list(const std::string& name, bool as_json) {
   auto places = find_drive(name);
   if (!places) return tl::unexpected<Failure>(places.error());
-  auto status = status_of(*places);
+  auto status = drive_status(*places);
   if (!status) return tl::unexpected<Failure>(status.error());
   std::cout << (as_json ? dump(nodes_json(*status)) + "\n" : nodes_text(status->at("nodes"), status->at("mounted_at").is_string()));
   return {};
@@ -90,10 +70,38 @@ Outcome<> run_gc(const std::string& name, bool wait) {
   return {};
 }
 
+Outcome<> run_node_drain(const NodeDrainArguments& arguments) {
+  ProgressBar bar;
+  auto answer = ask(arguments.name, {{"do", "drain"}, {"node", arguments.node}, {"leaving", !arguments.stay}, {"wait", arguments.wait}}, [&](const json& progress) {
+    bar.show(progress.value("done", std::uint64_t{0}), progress.value("total", std::uint64_t{0}));
+  });
+  if (!answer) return tl::unexpected<Failure>(answer.error());
+  const auto url = answer->value("url", std::string());
+  if (arguments.stay) {
+    std::cout << url << " stays, and gets new data again.\n";
+  } else if (arguments.wait) {
+    std::cout << url << " holds nothing any more that the drive needs.\n";
+  } else {
+    std::cout << url << " is being emptied; `atoll status` tells how far that is.\n";
+  }
+  return {};
+}
+
+Outcome<> run_node_remove(const std::string& name, const std::string& node) {
+  ProgressBar bar;
+  auto answer = ask(name, {{"do", "remove"}, {"node", node}}, [&](const json& progress) {
+    bar.show(progress.value("done", std::uint64_t{0}), progress.value("total", std::uint64_t{0}));
+  });
+  if (!answer) return tl::unexpected<Failure>(answer.error());
+  std::cout << answer->value("url", std::string()) << " is no node of the drive any more; what still lies there is of no use to anybody.\n";
+  return {};
+}
+
 Outcome<> run_version(bool as_json) {
   // Each format carries its number in what it describes (FORMAT.md); this program reads and writes these.
   const json formats{{"state_folder", 1}, {"keyring", 1}, {"journal", 1}, {"index", 1}, {"segment", 1},
-                     {"extent", 1},       {"shard", 1},   {"checkpoint", 1}, {"recovery_kit", 1}};
+                     {"extent", 1},       {"shard", 1},   {"checkpoint", 1}, {"recovery_kit", 2},
+                     {"metadata_object", 1}, {"head", 1}};
   if (as_json) {
     std::cout << dump({{"schema", 1}, {"version", ATOLL_VERSION}, {"reads", formats}, {"writes", formats}}) << "\n";
     return {};

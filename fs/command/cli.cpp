@@ -3,7 +3,16 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "fs/command/check.h"
 #include "fs/command/commands.h"
+#include "fs/command/delegate.h"
+#include "fs/command/drill.h"
+#include "fs/command/flow.h"
+#include "fs/command/fork.h"
+#include "fs/command/key.h"
+#include "fs/command/node_host.h"
+#include "fs/command/node_members.h"
+#include "fs/command/redundancy_cli.h"
 #include "fs/command/terminal.h"
 #include "fs/config/config.h"
 
@@ -22,9 +31,7 @@ bool wants_json(int count, char** words) {
   return false;
 }
 
-}  // namespace
-
-int run_command_line(int count, char** words) {
+int understand(int count, char** words, bool act) {
   CLI::App app("Atoll: a drive that is spread, encrypted, over many nodes, and mounts as an ordinary directory.", "atoll");
   app.require_subcommand(1);
   app.footer(exit_help);
@@ -35,14 +42,15 @@ int run_command_line(int count, char** words) {
   InitArguments init;
   auto* init_command = app.add_subcommand("init", "Make a new drive: keys, state folder, configuration");
   init_command->add_option("NAME", init.name, name_help);
-  init_command->add_option("--node", init.nodes, "a node that stores shards, dir:/path/to/folder; repeated. Without: six folders on this disk")
+  init_command->add_option("--node", init.nodes, "a node that stores shards: dir:/path/to/folder, an invite, or atoll://HOST:PORT/ID; repeated. Without: six folders on this disk")
       ->take_all()->allow_extra_args(false);
   init_command->add_option("--redundancy", init.redundancy, "K/N: any K of N shards bring the data back");
   init_command->add_option("--protect-min", init.protect_min, "from so many durable shards on data counts as protected, K to N")
       ->check(CLI::Range(1, 255));
   auto* init_file = init_command->add_option("--passphrase-file", init.passphrase_file, "a passphrase protects the keys; from this file, - asks");
   init_command->add_flag("--passphrase", init.passphrase, "a passphrase protects the keys; asked at the terminal")->excludes(init_file);
-  init_command->add_option("--kit", init.kit, "write the recovery key and what is needed to use it to this new file");
+  auto* init_kit = init_command->add_option("--kit", init.kit, "the new file for the recovery kit; a page to print if it ends in .pdf, else text (default: a PDF beside the state folder)");
+  init_command->add_flag("--no-kit", init.no_kit, "make no recovery kit now; `atoll kit export` makes one later")->excludes(init_kit);
   init_command->add_flag("--json", init.json, "print the result, and errors, as JSON");
   init_command->callback([&] {
     if (init.passphrase_file == "-") init.passphrase = true;
@@ -56,6 +64,7 @@ int run_command_line(int count, char** words) {
   mount_command->add_flag("-f,--foreground", mount.foreground, "stay in front, log to standard error");
   mount_command->add_option("-o", mount.options, "settings and mount options, KEY=VALUE,...")->take_all()->allow_extra_args(false);
   mount_command->add_option("--passphrase-file", mount.passphrase_file, "read the passphrase from this file, - asks");
+  mount_command->add_flag("--take-over", mount.take_over, "take the drive back from another computer, which is fenced then; what was saved only here comes into a folder of its own");
   mount_command->add_flag("--json", mount.json, "errors as JSON");
   mount_command->footer("Settings for -o and the configuration file, with their defaults:\n" + config_help() + "\nMount options: ro, rw, noatime, "
                         "nosuid, nodev, noexec, sync, dirsync, allow_other, context=...");
@@ -95,6 +104,8 @@ int run_command_line(int count, char** words) {
     command = [&] { return run_sync(sync); };
   });
 
+  add_flow_commands(app, command);
+
   auto* cache_command = app.add_subcommand("cache", "The local copies of what the nodes hold");
   cache_command->require_subcommand(1);
   auto* drop_command = cache_command->add_subcommand("drop", "Forget them, and the kernel's cached pages");
@@ -108,6 +119,47 @@ int run_command_line(int count, char** words) {
   gc_command->add_flag("--wait", wait, "return when nothing more is due");
   gc_command->add_flag("--json", json, "errors as JSON");
   gc_command->callback([&] { command = [&] { return run_gc(name, wait); }; });
+
+  add_check_command(app, command);
+  add_redundancy_commands(app, command);
+
+  RecoverArguments recover;
+  DrillArguments rehearsal;
+  bool drill_wanted = false;
+  std::string recover_word;
+  auto* recover_command = app.add_subcommand("recover", "Bring a drive back from its recovery kit and its nodes; or rehearse that");
+  recover_command->add_option("MOUNTPOINT", recover_word, "mount it there at once; with --drill the drive's name (default: default)");
+  auto* kit_option = recover_command->add_option("--kit", recover.kit, "the recovery kit, PDF or text; - for standard input, or to type it");
+  auto* drill_flag = recover_command->add_flag("--drill", drill_wanted, "rehearse it: rebuild the drive from its nodes in a place that is thrown away, and compare")->excludes(kit_option);
+  recover_command->add_flag("--all", rehearsal.all, "compare every byte, not a sample")->needs(drill_flag);
+  recover_command->add_option("--as", recover.name, "the drive's name on this computer (default: the kit's)");
+  recover_command->add_option("--node", recover.nodes, "ID=ADDRESS: where a node is now; repeated")->take_all()->allow_extra_args(false);
+  recover_command->add_option("--passphrase-file", recover.passphrase_file, "a passphrase protects the keys on this computer; from this file, - asks");
+  recover_command->add_flag("--json", recover.json, "print the result, and errors, as JSON");
+  recover_command->callback([&] {
+    if (!drill_wanted && recover.kit.empty()) throw CLI::RequiredError("--kit, or --drill,");
+    if (drill_wanted && !recover_word.empty()) rehearsal.name = recover_word;
+    if (!drill_wanted) recover.mount_point = recover_word;
+    rehearsal.passphrase_file = recover.passphrase_file;
+    rehearsal.json = recover.json;
+    command = [&] { return drill_wanted ? run_recover_drill(rehearsal) : run_recover(recover); };
+  });
+
+  add_fork_commands(app, command);
+
+  KitExportArguments kit;
+  auto* kit_command = app.add_subcommand("kit", "The recovery kit: the page that brings the drive back without this computer");
+  kit_command->require_subcommand(1);
+  auto* export_command = kit_command->add_subcommand("export", "Make one; without a file, at the terminal");
+  export_command->add_option("NAME", kit.name, name_help);
+  export_command->add_option("--pdf", kit.pdf, "a page to print, into this new file");
+  export_command->add_option("--text", kit.text, "text, into this new file");
+  export_command->add_option("--passphrase-file", kit.passphrase_file, "read the passphrase from this file, - asks");
+  export_command->add_flag("--json", json, "errors as JSON");
+  export_command->callback([&] { command = [&] { return run_kit_export(kit); }; });
+
+  add_key_commands(app, command);
+  add_delegate_commands(app, command);
 
   InspectArguments inspect;
   std::vector<std::string> inspect_words;
@@ -126,12 +178,35 @@ int run_command_line(int count, char** words) {
     command = [&] { return run_inspect(inspect); };
   });
 
-  auto* node_command = app.add_subcommand("node", "The nodes of a drive");
+  auto* node_command = app.add_subcommand("node", "The nodes of a drive; and being a node for others");
   node_command->require_subcommand(1);
+  add_node_host_commands(*node_command, command);
+  add_node_member_commands(*node_command, command);
   auto* list_command = node_command->add_subcommand("list", "List them and their state");
   list_command->add_option("NAME", name, name_help);
   list_command->add_flag("--json", json, "as JSON");
   list_command->callback([&] { command = [&] { return run_node_list(name, json); }; });
+
+  NodeDrainArguments drain;
+  auto* drain_command = node_command->add_subcommand("drain", "Move everything off a node that still works");
+  std::vector<std::string> node_words;
+  const std::string node_help = "the drive's name (default: default), and the node: its address, or the beginning of its id";
+  drain_command->add_option("NAME NODE", node_words, node_help)->required()->expected(1, 2);
+  auto* stay_flag = drain_command->add_flag("--stay", drain.stay, "it stays after all, and gets new data again");
+  drain_command->add_flag("--wait", drain.wait, "return when nothing that the drive needs is left there")->excludes(stay_flag);
+  drain_command->add_flag("--json", json, "errors as JSON");
+  drain_command->callback([&] {
+    drain.node = node_words.back();
+    if (node_words.size() == 2) drain.name = node_words.front();
+    command = [&] { return run_node_drain(drain); };
+  });
+  auto* remove_command = node_command->add_subcommand("remove", "Take a node out of the drive, once what it holds lies elsewhere");
+  remove_command->add_option("NAME NODE", node_words, node_help)->required()->expected(1, 2);
+  remove_command->add_flag("--json", json, "errors as JSON");
+  remove_command->callback([&] {
+    if (node_words.size() == 2) name = node_words.front();
+    command = [&] { return run_node_remove(name, node_words.back()); };
+  });
 
   auto* version_command = app.add_subcommand("version", "Print the version and the formats it reads and writes");
   version_command->add_flag("--json", json, "as JSON");
@@ -146,6 +221,7 @@ int run_command_line(int count, char** words) {
     print_error(Error(Code::invalid, error.what(), "atoll --help, or atoll COMMAND --help"), json_errors);
     return static_cast<int>(Exit::usage);
   }
+  if (!act) return static_cast<int>(Exit::done);
   try {
     const Outcome<> outcome = command();
     std::cout.flush();
@@ -157,5 +233,10 @@ int run_command_line(int count, char** words) {
     return static_cast<int>(Exit::failed);
   }
 }
+
+}  // namespace
+
+int run_command_line(int count, char** words) { return understand(count, words, true); }
+int check_command_line(int count, char** words) { return understand(count, words, false); }
 
 }  // namespace atl

@@ -17,8 +17,16 @@ struct InitArguments {
   int protect_min = 0;             // 0: by the redundancy
   std::string passphrase_file;
   bool passphrase = false;         // asked on the terminal
-  std::string kit;
+  std::string kit;                 // empty: beside the state folder
+  bool no_kit = false;
   bool json = false;
+};
+
+struct KitExportArguments {
+  std::string name = "default";
+  std::string pdf;
+  std::string text;  // neither: at the terminal
+  std::string passphrase_file;
 };
 
 struct MountArguments {
@@ -27,6 +35,7 @@ struct MountArguments {
   std::vector<std::string> options;
   std::string passphrase_file;
   bool foreground = false;
+  bool take_over = false;  // from another computer that owns the drive now
   bool json = false;
 };
 
@@ -43,11 +52,27 @@ struct SyncArguments {
   std::optional<double> timeout_seconds;
 };
 
+struct RecoverArguments {
+  std::string kit;                 // a file, - for standard input
+  std::string name;                // empty: the kit's
+  std::vector<std::string> nodes;  // ID=ADDRESS
+  std::string passphrase_file;
+  std::string mount_point;         // empty: not mounted
+  bool json = false;
+};
+
 struct InspectArguments {
   std::string what;  // "path", "journal", "segment", "object"
   std::string path;
   std::string name;  // the drive whose keys open a journal; empty: the one that the file lies in
   bool json = false;
+};
+
+struct NodeDrainArguments {
+  std::string name = "default";
+  std::string node;      // its address, or the beginning of its id
+  bool stay = false;     // no longer to be emptied
+  bool wait = false;
 };
 
 Outcome<> run_init(const InitArguments& arguments);
@@ -58,7 +83,11 @@ Outcome<> run_sync(const SyncArguments& arguments);
 Outcome<> run_cache_drop(const std::string& name);
 Outcome<> run_gc(const std::string& name, bool wait);
 Outcome<> run_inspect(const InspectArguments& arguments);
+Outcome<> run_recover(const RecoverArguments& arguments);
+Outcome<> run_kit_export(const KitExportArguments& arguments);
 Outcome<> run_node_list(const std::string& name, bool json);
+Outcome<> run_node_drain(const NodeDrainArguments& arguments);
+Outcome<> run_node_remove(const std::string& name, const std::string& node);
 Outcome<> run_version(bool json);
 
 }  // namespace atl

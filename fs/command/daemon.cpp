@@ -1,25 +1,26 @@
 #include "fs/command/daemon.h"
 
-#include <poll.h>
+#include <malloc.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <csignal>
 #include <cstdlib>
 #include <thread>
 
 #include "cache/drive/drive.h"
 #include "cache/drive/home.h"
+#include "cache/keys/node_credentials.h"
 #include "engine/base/posix_disk.h"
 #include "engine/base/thread_runtime.h"
+#include "engine/daemons.h"
+#include "engine/flow.h"
 #include "fs/command/daemon_requests.h"
+#include "fs/command/stop_signals.h"
 #include "fs/command/terminal.h"
 #include "fs/control/control_server.h"
 #include "fs/control/unix_socket.h"
@@ -34,6 +35,7 @@ constexpr auto lock_wait = std::chrono::seconds(15);
 constexpr auto stop_bound = std::chrono::seconds(10);
 constexpr auto give_up_after = std::chrono::seconds(20);  // a stop that hangs ends the process: the journal is whole
 constexpr unsigned readahead_kibibytes = 4096;
+constexpr int malloc_arenas = 4;
 
 /// Wall-clock time with the grain that the kernel gives the times it sets itself (mtime under its write-back cache), so
 /// that a file made later never looks older.
@@ -69,39 +71,6 @@ Result<> start_log(const DaemonPlan& plan) {
   }
 }
 
-/// Two ways to be told to stop: a signal, and an event set by other threads.
-class StopSignals {
- public:
-  StopSignals() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-    ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // in every thread made from here on
-    signals_ = Descriptor(::signalfd(-1, &signals, SFD_CLOEXEC));
-    std::signal(SIGPIPE, SIG_IGN);
-  }
-  /// From any thread.
-  void set() {
-    const std::uint64_t one = 1;
-    static_cast<void>(!::write(event_.get(), &one, sizeof one));
-  }
-  /// Returns the reason.
-  std::string wait() {
-    for (;;) {
-      pollfd polls[2] = {{signals_.get(), POLLIN, 0}, {event_.get(), POLLIN, 0}};
-      if (::poll(polls, 2, -1) < 0) continue;
-      signalfd_siginfo info{};
-      if (polls[0].revents != 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info)
-        return std::string("signal ") + ::strsignal(static_cast<int>(info.ssi_signo));
-      if (polls[1].revents != 0) return "unmounted";
-    }
-  }
-
- private:
-  Descriptor event_;
-  Descriptor signals_;
-};
-
 /// Ends the process if putting it down takes too long; what was acknowledged is in the journal.
 void watch_the_end() {
   std::thread([] {
@@ -115,6 +84,8 @@ void watch_the_end() {
 }  // namespace
 
 Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready) {
+  // Each of glibc's arenas keeps some megabytes of what passed through it, and it would make eight a core.
+  ::mallopt(M_ARENA_MAX, malloc_arenas);
   PosixDisk disk;
   FileClock clock;
   SystemRandom random;
@@ -139,6 +110,10 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
   if (auto logged = start_log(plan); !logged) return give_up(logged.error());
   spdlog::info("atoll {} mounts {} on {}", ATOLL_VERSION, plan.places.name, plan.mount_point);
 
+  auto credentials = node_credentials(disk, plan.places.state, *keyring, random);
+  if (!credentials) return give_up(credentials.error());
+
+  const Keyring keys = *keyring;
   ThreadRuntime runtime(4, clock);
   auto opened = Drive::open(DriveSeams{disk, clock, random, runtime}, plan.places.state, std::move(*keyring), plan.config.drive);
   if (!opened) {
@@ -146,9 +121,12 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
     return give_up(opened.error());
   }
   const std::unique_ptr<Drive> drive = std::move(*opened);
-  auto made = make_engine(drive->nodes(), EngineOptions{}, clock, random);
+  auto made = make_engine(drive->nodes(), *credentials, EngineOptions{}, clock, random);
   if (!made) return give_up(made.error());
   const std::unique_ptr<Engine> engine = std::move(*made);
+  FlowControl* const flow = flow_control(engine.get());
+  if (flow == nullptr) return give_up(Error(Code::failed, "this engine has no limits"));
+  flow->set_flow(plan.config.flow);
   drive->start(*engine);
 
   SessionOptions session_options;
@@ -172,13 +150,13 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
   });
   set_readahead(plan.mount_point, readahead_kibibytes);
 
-  Running running{*drive, *session, clock, plan.places.name,
+  Running running{*drive, *session, clock, plan.places, keys,
                   [&] {
                     attached = false;
                     stopping = true;
                     stop_signals.set();
                   },
-                  [&] { return stopping.load(); }};
+                  [&] { return stopping.load(); }, **credentials, random, *flow, dynamic_cast<const StatisticsKeeper*>(engine.get())};
   auto control = ControlServer::listen(plan.places.socket, make_control_handler(std::move(running)));
   if (!control) {
     session.reset();

@@ -2,6 +2,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base/posix_disk.h"
+#include "fs/command/check_report.h"
+#include "fs/command/delegate.h"
+#include "fs/command/drill.h"
+#include "fs/command/flow.h"
+#include "fs/command/node_changes.h"
+#include "fs/command/papers.h"
 #include "fs/command/status_report.h"
 
 namespace atl {
@@ -38,8 +45,13 @@ Result<json> sync(Running& running, const json& request, const ProgressSink& pro
     deadline = running.clock.now() + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
   // What the kernel still holds was saved as well, as far as the person can see.
   if (auto written = running.session.write_back(write_back_bound); !written && level == SyncLevel::local) return fail(written.error());
+  // Nobody waits for what will not happen: what is there already is told, and else why it does not come.
+  const bool paused = level != SyncLevel::local && running.flow.flow().paused;
+  if (paused) deadline = running.clock.now();
   auto done = running.drive.sync(
       level, deadline, [&](const SyncProgress& now) { progress({{"done", now.bytes_done}, {"total", now.bytes_total}}); }, stop);
+  if (!done && paused && done.error().code != Code::cancelled)
+    return fail(Code::timed_out, "the drive is paused: not everything that was saved is on its nodes", "atoll resume lets it be sent");
   if (!done) return fail(done.error());
   return json::object();
 }
@@ -57,6 +69,24 @@ Result<json> stop(Running& running, const json& request, const ProgressSink& pro
   const std::uint64_t staged = running.drive.status().staged_bytes;
   running.stop();
   return json{{"staged_bytes", staged}};
+}
+
+Result<json> drain(Running& running, const json& request, const ProgressSink& progress, std::stop_token token) {
+  auto node = find_node(running.drive, value_or<std::string>(request, "node", {}));
+  if (!node) return fail(node.error());
+  auto done = running.drive.care().drain(
+      node->id, value_or(request, "leaving", true), value_or(request, "wait", false),
+      [&](const CareProgress& now) { progress({{"done", now.done}, {"total", now.total}}); }, token);
+  if (!done) return fail(done.error());
+  return json{{"url", node->url}};
+}
+
+Result<json> remove(Running& running, const json& request, const ProgressSink& progress, std::stop_token token) {
+  auto node = find_node(running.drive, value_or<std::string>(request, "node", {}));
+  if (!node) return fail(node.error());
+  auto done = running.drive.care().remove_node(node->id, [&](const CareProgress& now) { progress({{"done", now.done}, {"total", now.total}}); }, token);
+  if (!done) return fail(done.error());
+  return json{{"url", node->url}};
 }
 
 }  // namespace
@@ -93,13 +123,32 @@ json report_json(const FileReport& report) {
 }
 
 ControlHandler make_control_handler(Running running) {
-  return [running = std::move(running)](const json& request, const ProgressSink& progress, std::stop_token token) mutable -> Result<json> {
+  return [since = running.clock.now(), running = std::move(running)](const json& request, const ProgressSink& progress, std::stop_token token) mutable -> Result<json> {
     const auto what = request.at("do").get<std::string>();
     if (what == "status") {
       DriveStatus status = running.drive.status();
       if (running.is_stopping()) status.state = DriveState::stopping;
-      return status_json(status, running.name, running.session.mount_point());
+      json answer = status_json(status, running.places.name, running.session.mount_point());
+      if (running.statistics != nullptr) add_statistics(answer, running.statistics->statistics(), running.clock.now() - since);
+      answer["flow"] = flow_json(running.flow.flow());
+      add_care(answer, running.drive.care().status());
+      add_delegates(answer, running.drive);
+      PosixDisk disk;
+      add_papers(answer, disk, running.places.state, running.clock.wall_now());
+      return answer;
     }
+    if (what == "drain") return drain(running, request, progress, token);
+    if (what == "node_add" || what == "node_label" || what == "redundancy_set" || what == "devices" || what == "revoke")
+      return change_nodes(running.drive, running.credentials, running.clock, running.random, request);
+    if (what == "delegate_export") return export_delegate(running.drive, running.places.name, token);
+    if (what == "flow") return change_flow(running.flow, request);
+    if (what == "remove") return remove(running, request, progress, token);
+    if (what == "drill") {
+      // What the kernel still holds would be lost as well: it is handed over first.
+      static_cast<void>(running.session.write_back(write_back_bound));
+      return hold_drill(running.places, running.drive, running.keyring, value_or(request, "all", false), [&](const json& now) { progress(now); }, token);
+    }
+    if (what == "check") return check_drive(running.drive, request, progress, token);
     if (what == "sync") return sync(running, request, progress, token);
     if (what == "stop") return stop(running, request, progress, token);
     if (what == "drop_cache") {

@@ -5,12 +5,22 @@
 //   drop_cache                       {bytes}
 //   gc {wait}                        {}
 //   inspect {inode, verify}          {report}
+//   check {...}                      check_report.h
+//   drain {node, leaving, wait}      progress {done, total}; {url}. node: its address or the beginning of its id
+//   node_add, node_label, redundancy_set, devices, revoke   node_changes.h
+//   flow                             flow.h
+//   remove {node}                    progress {done, total}; {url}
+//   drill {all}                      progress {files, bytes}; {report of drill.h}
 //   stop {lazy, sync}                {staged_bytes}; the process ends afterwards. Code::busy while files are open
 #pragma once
 
 #include <functional>
 
 #include "cache/drive/drive.h"
+#include "engine/flow.h"
+#include "engine/net/credentials.h"
+#include "engine/statistics.h"
+#include "fs/config/places.h"
 #include "fs/control/control_server.h"
 #include "fs/fuse/session.h"
 
@@ -21,9 +31,14 @@ struct Running {
   Drive& drive;
   Session& session;
   Clock& clock;
-  std::string name;
+  const Places& places;
+  const Keyring& keyring;
   std::function<void()> stop;           // asks the daemon to end
   std::function<bool()> is_stopping;
+  const NodeCredentials& credentials;
+  Random& random;
+  FlowControl& flow;
+  const StatisticsKeeper* statistics;  // null if the engine keeps none
 };
 
 ControlHandler make_control_handler(Running running);

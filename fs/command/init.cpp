@@ -11,46 +11,26 @@
 
 #include "cache/drive/drive.h"
 #include "cache/drive/home.h"
-#include "cache/drive/recovery_kit.h"
+#include "cache/keys/node_credentials.h"
 #include "engine/base/posix_disk.h"
 #include "engine/base/os_error.h"
 #include "engine/base/thread_runtime.h"
+#include "engine/daemons.h"
 #include "fs/command/commands.h"
+#include "fs/command/kit_files.h"
+#include "fs/command/new_files.h"
+#include "fs/command/papers.h"
 #include "fs/command/redundancy.h"
 #include "fs/command/terminal.h"
 #include "fs/config/config.h"
 #include "fs/config/places.h"
+#include "fs/kit/kit_page.h"
 
 namespace atl {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-/// Undoes, in reverse order, what was done, unless it is told that all went well.
-class Undo {
- public:
-  ~Undo() {
-    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) (*step)();
-  }
-  void add(std::function<void()> step) { steps_.push_back(std::move(step)); }
-  void forget() { steps_.clear(); }
-
- private:
-  std::vector<std::function<void()>> steps_;
-};
-
-/// Creates a directory with its missing parents, 0700, and removes at undo what it created.
-Result<> make_directories(const fs::path& path, Undo& undo) {
-  std::error_code error;
-  std::vector<fs::path> missing;
-  for (fs::path at = path; !at.empty() && !fs::exists(at, error); at = at.parent_path()) missing.push_back(at);
-  for (auto at = missing.rbegin(); at != missing.rend(); ++at) {
-    if (::mkdir(at->c_str(), 0700) != 0) return fail_errno("make the directory", at->string());
-    undo.add([made = *at] { ::rmdir(made.c_str()); });
-  }
-  return {};
-}
 
 /// Removes at undo what adopting a folder as a node will add to it.
 void undo_adoption(const std::string& url, Undo& undo) {
@@ -77,39 +57,75 @@ void undo_adoption(const std::string& url, Undo& undo) {
   });
 }
 
-Result<std::vector<NodeSpec>> adopt_nodes(const std::vector<std::string>& urls, Random& random, Undo& undo) {
-  std::vector<NodeSpec> nodes;
-  for (const std::string& given : urls) {
-    std::string url = given;
-    constexpr std::string_view scheme = "dir:";
-    if (!url.starts_with(scheme) || url.size() == scheme.size())
-      return fail(Code::invalid, "\"" + url + "\" is no node this version knows", "a folder is written dir:/path/to/folder");
-    url = std::string(scheme) + fs::absolute(url.substr(scheme.size())).lexically_normal().string();
-    undo_adoption(url, undo);
-    auto node = adopt_node(url, random);
-    if (!node) return fail(node.error());
-    for (const NodeSpec& other : nodes)
-      if (other.id == node->id)
-        return fail(Code::invalid, url + " and " + other.url + " are the same node", "give each node once");
-    nodes.push_back(std::move(*node));
+Result<NodeSpec> adopt_folder_of(const std::string& given, Random& random, Undo& undo) {
+  constexpr std::string_view scheme = "dir:";
+  if (!given.starts_with(scheme) || given.size() == scheme.size())
+    return fail(Code::invalid, "\"" + given + "\" is no node this version knows",
+                "a folder is written dir:/path/to/folder, a node daemon atoll://HOST:PORT/ID or as its invite");
+  const std::string url = std::string(scheme) + fs::absolute(given.substr(scheme.size())).lexically_normal().string();
+  undo_adoption(url, undo);
+  return adopt_node(url, random);
+}
+
+/// Folders first: what a redeemed invite opened stays opened, whatever fails after it. `redeemed` becomes true when an
+/// invite may have been.
+Result<std::vector<NodeSpec>> adopt_nodes(const std::vector<std::string>& urls, const NodeCredentials& credentials, Clock& clock,
+                                          Random& random, Undo& undo, bool& redeemed) {
+  std::vector<NodeSpec> nodes(urls.size());
+  for (const bool daemons : {false, true}) {
+    for (std::size_t i = 0; i < urls.size(); ++i) {
+      if (names_daemon(urls[i]) != daemons) continue;
+      auto node = daemons ? adopt_daemon(urls[i], credentials, clock) : adopt_folder_of(urls[i], random, undo);
+      // A node that said no gave nothing away; of an answer that did not come nobody knows.
+      if (names_invite(urls[i]) && (node || node.error().code != Code::not_permitted)) redeemed = true;
+      if (!node) return fail(node.error());
+      for (const NodeSpec& other : nodes)
+        if (!other.url.empty() && other.id == node->id)
+          return fail(Code::invalid, node->url + " and " + other.url + " are the same node", "give each node once");
+      nodes[i] = std::move(*node);
+    }
   }
   return nodes;
 }
 
-/// Writes a new file that only this user can read; Code::exists if there is one.
-Result<> write_secret_file(const std::string& path, std::string_view text, Undo& undo) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return fail_errno("write the new file", path);
-  undo.add([path] { ::unlink(path.c_str()); });
-  std::size_t written = 0;
-  while (written < text.size()) {
-    const ssize_t count = ::write(fd, text.data() + written, text.size() - written);
-    if (count <= 0) break;
-    written += static_cast<std::size_t>(count);
+/// The keys of a drive in the making. They are durable before an invite is redeemed with them, and stay if making the
+/// drive fails after that: the accounts that the invites opened are theirs, so that the next try must have the same.
+struct NewKeys {
+  Keyring keyring;
+  SecretKey recovery;
+};
+
+/// Those that a try before this one left in `folder`, with this try's passphrase; nothing if there are none.
+Result<std::optional<NewKeys>> keys_of_earlier_try(Disk& disk, const std::string& folder, const std::optional<std::string>& passphrase,
+                                                   Random& random) {
+  const auto home = read_home(disk, folder);
+  if (!home && home.error().code == Code::not_found) return std::optional<NewKeys>();
+  if (!home) return fail(home.error());
+  auto keyring = unlock_home(disk, folder, [&]() -> Result<std::string> {
+    if (passphrase) return *passphrase;
+    return fail(Code::key, "an earlier `atoll init` of this drive failed, and its keys are behind the passphrase that was given then",
+                "give it again: --passphrase-file; or remove " + folder + ", and with it what its invites opened");
+  });
+  if (!keyring) return fail(keyring.error());
+  auto recovery = read_recovery_key(disk, folder, *keyring);
+  if (!recovery) return fail(recovery.error());
+  if (passphrase && !home->passphrase) {
+    if (auto wrapped = rewrap_home(disk, folder, *keyring, nullptr, *passphrase, random); !wrapped) return fail(wrapped.error());
   }
-  const bool durable = written == text.size() && ::fsync(fd) == 0;
-  auto failed = durable ? std::optional<tl::unexpected<Error>>() : fail_errno("write", path);
-  if (::close(fd) != 0 || !durable) return failed ? *failed : fail_errno("write", path);
+  return std::optional<NewKeys>(NewKeys{std::move(*keyring), std::move(*recovery)});
+}
+
+/// Everything but the keys of a drive in the making.
+Result<> clear_but_keys(const std::string& folder) {
+  std::error_code error;
+  std::vector<fs::path> others;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name != "volume" && name != "local.key" && name != "device.key" && name != "lock") others.push_back(entry.path());
+  }
+  for (const fs::path& path : others)
+    if (!error) fs::remove_all(path, error);
+  if (error) return fail(Code::io, "cannot clear what an earlier try left in " + folder + ": " + error.message());
   return {};
 }
 
@@ -171,26 +187,43 @@ Outcome<> run_init(const InitArguments& arguments) {
     passphrase = std::move(*first);
   }
 
+  bool redeemed = false;  // an invite, so that its keys are worth keeping
   Undo undo;
   SystemRandom random;
   SystemClock clock;
-  const std::string fresh = places->home + "/." + arguments.name + ".new-" + std::to_string(::getpid());
+  const std::string fresh = places->home + "/." + arguments.name + ".new";
   if (auto made = make_directories(fs::path(places->home), undo); !made) return give_up(made.error());
-  undo.add([fresh] {
+  if (!fs::exists(fresh, error))
+    if (auto made = disk.make_directory(fresh); !made) return give_up(made.error());
+  const auto lock = HomeLock::acquire(fresh, std::chrono::milliseconds(0));
+  if (!lock) return give_up(lock.error());
+  undo.add([fresh, &redeemed] {
     std::error_code ignored;
-    fs::remove_all(fresh, ignored);
+    if (!redeemed) fs::remove_all(fresh, ignored);
   });
-  if (auto made = disk.make_directory(fresh); !made) return give_up(made.error());
   if (embedded)
     if (auto made = make_directories(fs::path(places->nodes), undo); !made) return give_up(made.error());
-  auto nodes = adopt_nodes(urls, random, undo);
-  if (!nodes) return give_up(nodes.error());
-
-  const Keyring keyring = Keyring::generate(random);
-  const SecretKey recovery = SecretKey::random(random);
-  std::optional<std::string_view> wrapped_by;
-  if (passphrase) wrapped_by = *passphrase;
-  if (auto made = create_home(disk, fresh, keyring, recovery, wrapped_by, random); !made) return give_up(made.error());
+  auto keys = keys_of_earlier_try(disk, fresh, passphrase, random);
+  redeemed = !keys || keys->has_value();
+  if (!keys) return give_up(keys.error());
+  if (auto cleared = clear_but_keys(fresh); !cleared) return give_up(cleared.error());
+  if (!*keys) {
+    keys->emplace(NewKeys{Keyring::generate(random), SecretKey::random(random)});
+    std::optional<std::string_view> wrapped_by;
+    if (passphrase) wrapped_by = *passphrase;
+    if (auto made = create_home(disk, fresh, (*keys)->keyring, (*keys)->recovery, wrapped_by, random); !made) return give_up(made.error());
+  }
+  const Keyring& keyring = (*keys)->keyring;
+  const SecretKey& recovery = (*keys)->recovery;
+  auto credentials = node_credentials(disk, fresh, keyring, random);
+  if (!credentials) return give_up(credentials.error());
+  auto nodes = adopt_nodes(urls, **credentials, clock, random, undo, redeemed);
+  if (!nodes) {
+    Error why = nodes.error();
+    if (redeemed)
+      why.hint += (why.hint.empty() ? "" : "; ") + std::string("then run the same `atoll init` again: the invites that it used are still this drive's, whose keys wait in ") + fresh;
+    return give_up(why);
+  }
 
   NewDrive drive;
   drive.nodes = *nodes;
@@ -208,9 +241,18 @@ Outcome<> run_init(const InitArguments& arguments) {
     if (auto closed = (*opened)->close(std::chrono::seconds(10)); !closed) return give_up(closed.error());
   }
 
-  if (!arguments.kit.empty()) {
-    RecoveryKit kit{arguments.name, keyring.volume(), recovery.clone(), *nodes, keyring.wrap(recovery, random)};
-    if (auto written = write_secret_file(arguments.kit, kit_text(kit), undo); !written) return give_up(written.error());
+  std::string kit_path = arguments.kit;
+  if (!arguments.no_kit) {
+    const RecoveryKit kit{arguments.name, keyring.volume(), recovery.clone(), nodes_for_kit(*nodes, redundancy, kit_page_nodes_max, random),
+                          keyring.wrap(recovery, random)};
+    if (kit_path.empty()) {
+      auto written = write_default_kit(*places, kit, undo);
+      if (!written) return give_up(written.error());
+      kit_path = *written;
+    } else if (auto written = write_kit_file(kit_path, kit, undo); !written) {
+      return give_up(written.error());
+    }
+    if (auto noted = note_kit(disk, fresh, kit.nodes, clock.wall_now()); !noted) return give_up(noted.error());
   }
   const bool config_kept = fs::exists(places->config_file, error);
   if (!config_kept) {
@@ -225,7 +267,7 @@ Outcome<> run_init(const InitArguments& arguments) {
   if (arguments.json) {
     nlohmann::json answer{{"schema", 1}, {"name", arguments.name}, {"state", places->state}, {"config", places->config_file},
                           {"redundancy", {{"k", redundancy.k}, {"r", protect_min}, {"n", redundancy.n}}},
-                          {"nodes", nlohmann::json::array()}};
+                          {"kit", kit_path.empty() ? nlohmann::json() : nlohmann::json(kit_path)}, {"nodes", nlohmann::json::array()}};
     for (const NodeSpec& node : *nodes) answer["nodes"].push_back({{"id", node.id.hex()}, {"url", node.url}});
     std::cout << answer.dump() << "\n";
     return {};
@@ -240,13 +282,13 @@ Outcome<> run_init(const InitArguments& arguments) {
     std::cout << "\nThese " << nodes->size()
               << " nodes are folders on this computer's own disk. They let you try everything, but they share this disk:\n"
                  "losing this computer loses the drive, until real nodes are added.\n";
-  if (!arguments.kit.empty())
-    std::cout << "\nThe recovery kit is in " << arguments.kit << ". Print it, keep it away from this computer, delete the file.\n";
-  else if (output_is_terminal())
-    std::cout << "\nRecovery key, shown this once. Write it down; who has it can read the drive:\n\n"
-              << recovery_words(recovery) << "\n";
-  else
-    std::cout << "\nNo recovery key was kept: without this computer nobody can open the drive. `atoll init --kit FILE` writes one.\n";
+  if (!kit_path.empty()) {
+    std::cout << "\nThe recovery kit is in " << kit_path << ".\n"
+              << "Print it, keep it away from this computer, delete the file: whoever has it can read the drive" << (passphrase ? " without the passphrase" : "") << ",\n"
+              << "and without it nobody can, once this computer is lost. `atoll kit export` makes it again.\n";
+  } else {
+    std::cout << "\nNo recovery kit was made: without this computer nobody can open the drive. `atoll kit export` makes one.\n";
+  }
   std::cout << "\nNext: atoll mount" << (arguments.name == "default" ? "" : " " + arguments.name) << " MOUNTPOINT\n";
   return {};
 }

@@ -1,4 +1,5 @@
 // `atoll inspect`: what a file rests on, and what the drive's own files hold.
+#include <array>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -146,6 +147,16 @@ Outcome<> inspect_object(const InspectArguments& arguments) {
   const std::uint64_t leaf = leaf_bytes + leaf_mac_bytes;
   const std::uint64_t leaves = (*size - shard_header_bytes) / leaf;
   const bool whole = (*size - shard_header_bytes) % leaf == 0;
+  if (as_text(ByteView(header).first(8)) == "atollmta") {
+    constexpr std::array<std::string_view, 5> kinds = {"unknown", "head", "stretch of the journal", "part of a checkpoint", "claim of an epoch"};
+    const std::size_t kind = header[9] < kinds.size() ? header[9] : 0;
+    if (arguments.json)
+      std::cout << json{{"bytes", *size}, {"kind", kinds[kind]}, {"format", header[8]}}.dump() << "\n";
+    else
+      std::cout << "object of metadata, " << *size << " bytes: " << kinds[kind] << ", format " << int{header[8]}
+                << "; sealed, only the drive's keys open it\n";
+    return {};
+  }
   if (arguments.json) {
     std::cout << json{{"bytes", *size}, {"header", to_hex(header)}, {"leaves", leaves}, {"whole", whole}}.dump() << "\n";
     return {};

@@ -4,13 +4,15 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "engine/base/os_error.h"
-#include "engine/base/posix_disk.h"
 #include "fs/command/commands.h"
 #include "fs/command/daemon.h"
+#include "fs/command/running_drive.h"
+#include "fs/command/take_over.h"
 #include "fs/control/error_json.h"
 #include "fs/control/unix_socket.h"
 #include "fs/mount/mount_point.h"
@@ -36,13 +38,7 @@ Outcome<DaemonPlan> make_plan(const MountArguments& arguments) {
   plan.passphrase_file = arguments.passphrase_file;
   plan.foreground = arguments.foreground;
 
-  PosixDisk disk;
-  const auto text = read_file(disk, plan.places.config_file, 1u << 20);
-  if (text) {
-    if (auto read = read_config(plan.config, as_text(*text), plan.places.config_file); !read) return give_up(read.error(), Exit::usage);
-  } else if (text.error().code != Code::not_found) {
-    return give_up(text.error());
-  }
+  if (auto loaded = load_config(plan.places, plan.config); !loaded) return tl::unexpected<Failure>(loaded.error());
   const Mounter mounter{::geteuid() == 0, says_user_allow_other(text_of("/etc/fuse.conf"))};
   auto options = parse_mount_options(arguments.options, arguments.name, mounter, plan.config);
   if (!options) return give_up(options.error(), Exit::usage);
@@ -83,6 +79,11 @@ void leave_terminal() {
 Outcome<> run_mount(const MountArguments& arguments) {
   auto plan = make_plan(arguments);
   if (!plan) return tl::unexpected<Failure>(plan.error());
+  if (arguments.take_over) {
+    if (auto found = find_drive(arguments.name); !found) return tl::unexpected<Failure>(found.error());
+    if (auto taken = take_over_drive(plan->places, arguments.passphrase_file); !taken) return taken;
+    std::cout.flush();
+  }
   if (arguments.foreground) return run_daemon(*plan, [] {});
 
   int ends[2];

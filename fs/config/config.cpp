@@ -5,6 +5,8 @@
 #include <sstream>
 #include <toml++/toml.h>
 
+#include "fs/config/quantities.h"
+
 namespace atl {
 
 namespace {
@@ -46,6 +48,13 @@ Result<> set_bytes(std::uint64_t& out, std::string_view text) {
   return {};
 }
 
+Result<> set_rate(std::uint64_t& out, std::string_view text) {
+  const auto rate = parse_rate(text);
+  if (!rate) return fail(rate.error());
+  out = *rate;
+  return {};
+}
+
 Result<> set_bool(bool& out, std::string_view text) {
   if (text == "true" || text == "yes" || text == "1" || text.empty())
     out = true;
@@ -73,10 +82,26 @@ constexpr Key keys[] = {
      [](Config& c, std::string_view v) { return set_seconds<0.1, 86400.0>(c.drive.read_timeout, v); }},
     {"write_timeout_s", "30", "how long a writer waits for staging space before it gets \"no space left\"",
      [](Config& c, std::string_view v) { return set_seconds<0.0, 86400.0>(c.drive.write_timeout, v); }},
-    {"segment_age_s", "5", "an unfinished segment is sent at this age",
+    {"segment_age_s", "5", "an unfinished segment is sent at this age; after a pause as long, ship_idle_s after the last write",
      [](Config& c, std::string_view v) { return set_seconds<0.0, 86400.0>(c.drive.segment_age_max, v); }},
+    {"ship_idle_s", "1", "nodes are told of changes so long after the last one",
+     [](Config& c, std::string_view v) { return set_seconds<0.0, 3600.0>(c.drive.ship_idle, v); }},
+    {"ship_max_s", "15", "and so long after the first one while changes go on",
+     [](Config& c, std::string_view v) { return set_seconds<0.1, 86400.0>(c.drive.ship_max, v); }},
     {"gc_grace_s", "86400", "how long garbage stays on nodes before it is removed",
      [](Config& c, std::string_view v) { return set_seconds<0.0, 31536000.0>(c.drive.gc_grace, v); }},
+    {"repair_grace_s", "604800", "a node that is away may return: what it holds is rebuilt elsewhere after this time",
+     [](Config& c, std::string_view v) { return set_seconds<0.0, 31536000.0>(c.drive.repair_grace, v); }},
+    {"repair_patience_s", "60", "and where at most one more node may go, after this time",
+     [](Config& c, std::string_view v) { return set_seconds<0.0, 86400.0>(c.drive.repair_patience, v); }},
+    {"care_bandwidth", "\"8MiB\"", "bytes a second for repairs and for emptying nodes",
+     [](Config& c, std::string_view v) { return set_bytes<4096>(c.drive.care_bandwidth, v); }},
+    {"upload_limit", "\"none\"", "bytes a second to nodes, such as \"2MiB\"; `atoll limit` changes it while mounted",
+     [](Config& c, std::string_view v) { return set_rate(c.flow.upload_limit, v); }},
+    {"download_limit", "\"none\"", "bytes a second from nodes",
+     [](Config& c, std::string_view v) { return set_rate(c.flow.download_limit, v); }},
+    {"paused", "false", "begin without sending anything to nodes, until `atoll resume`",
+     [](Config& c, std::string_view v) { return set_bool(c.flow.paused, v); }},
     {"workers", "8", "threads that stay ready for requests of the kernel",
      [](Config& c, std::string_view v) -> Result<> {
        const auto value = parse_number(v);

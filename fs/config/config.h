@@ -1,7 +1,7 @@
 // A drive's settings: defaults, the configuration file over them, -o options over that.
 //
 // The file is TOML: `key = value`, no tables. Strict: an unknown key or a value out of range is an error that names it,
-// and the line. Sizes are numbers of bytes or text such as "8GiB"; times are seconds.
+// and the line. Sizes are numbers of bytes or text such as "8GiB", or a second of them for rates; times are seconds.
 // Errors: Code::invalid. Values; thread-safe.
 #pragma once
 
@@ -10,11 +10,13 @@
 
 #include "cache/drive/drive.h"
 #include "engine/base/result.h"
+#include "engine/flow.h"
 
 namespace atl {
 
 struct Config {
   DriveOptions drive;
+  Flow flow;                             // what a mount begins with
   std::size_t workers = 8;               // threads that stay for requests of the kernel
   std::uint64_t log_max = 8ull << 20;    // bytes of log kept in the state folder
   std::string log_level = "info";

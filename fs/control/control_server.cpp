@@ -86,7 +86,7 @@ class Server final : public ControlServer {
     const auto answer = [&](const json& line) { return send_line(connection, dump(line), answer_bound).has_value(); };
     const auto refuse = [&](Error error) { return answer({{"error", to_json(error)}}); };
     if (!is_friend(connection)) {
-      refuse(Error(Code::access_denied, "this drive is another user's"));
+      refuse(Error(Code::access_denied, "this process is another user's"));
       return;
     }
     LineReader lines(connection, control_line_bytes_max);
