@@ -1,11 +1,19 @@
-// What one core does with bytes: sealing, encoding, authenticating, rebuilding. Beside each stands what it is made of,
-// so that a lost factor shows. Build with -DATOLL_BENCH=ON in the release preset and run
-// build/release/tests/bench_kernels.
+// What one core does with bytes and rows: sealing, encoding, authenticating, rebuilding, journal and index. Beside each
+// stands what it is made of (NAME_alone: the bare library call), so that a lost factor shows. tests/bench/run runs it as
+// its group `kernels`; journal and index write to a new folder below TMPDIR.
 #include <benchmark/benchmark.h>
 #include <isa-l/erasure_code.h>
+#include <openssl/evp.h>
+#include <sodium.h>
+
+#include <cstdlib>
+#include <filesystem>
 
 #include "cache/erasure/shard_codec.h"
+#include "cache/index/index_store.h"
+#include "cache/journal/journal.h"
 #include "cache/sealing/extent_sealer.h"
+#include "engine/base/posix_disk.h"
 
 namespace atl {
 namespace {
@@ -40,6 +48,47 @@ void seal(benchmark::State& state) {
   count_bytes(state, length);
 }
 
+/// The same bytes by libsodium's XChaCha20-Poly1305.
+void seal_libsodium_alone(benchmark::State& state) {
+  const auto length = static_cast<std::size_t>(state.range(0));
+  const Bytes plain = some_bytes(length);
+  const Bytes key = some_bytes(crypto_aead_xchacha20poly1305_ietf_KEYBYTES);
+  const Bytes nonce = some_bytes(crypto_aead_xchacha20poly1305_ietf_NPUBBYTES);
+  const Bytes associated = some_bytes(46);
+  Bytes sealed(length + crypto_aead_xchacha20poly1305_ietf_ABYTES);
+  for (auto _ : state)
+    crypto_aead_xchacha20poly1305_ietf_encrypt(sealed.data(), nullptr, plain.data(), length, associated.data(), associated.size(), nullptr,
+                                               nonce.data(), key.data());
+  count_bytes(state, length);
+}
+
+/// The same bytes by HChaCha20 and OpenSSL's ChaCha20-Poly1305, the fastest that Debian 12 has.
+void seal_openssl_alone(benchmark::State& state) {
+  const auto length = static_cast<int>(state.range(0));
+  const Bytes plain = some_bytes(static_cast<std::size_t>(length));
+  const Bytes key = some_bytes(32);
+  const Bytes nonce = some_bytes(24);
+  const Bytes associated = some_bytes(46);
+  Bytes sealed(static_cast<std::size_t>(length) + 16);
+  EVP_CIPHER* cipher = EVP_CIPHER_fetch(nullptr, "ChaCha20-Poly1305", nullptr);
+  EVP_CIPHER_CTX* context = EVP_CIPHER_CTX_new();
+  if (EVP_CipherInit_ex(context, cipher, nullptr, nullptr, nullptr, 1) != 1) state.SkipWithError("no ChaCha20-Poly1305");
+  std::array<std::uint8_t, crypto_core_hchacha20_OUTPUTBYTES> subkey{};
+  std::array<std::uint8_t, 12> short_nonce{};
+  for (auto _ : state) {
+    int count = 0;
+    crypto_core_hchacha20(subkey.data(), nonce.data(), key.data(), nullptr);
+    EVP_CipherInit_ex(context, nullptr, nullptr, subkey.data(), short_nonce.data(), 1);
+    EVP_CipherUpdate(context, nullptr, &count, associated.data(), static_cast<int>(associated.size()));
+    EVP_CipherUpdate(context, sealed.data(), &count, plain.data(), length);
+    EVP_CipherFinal_ex(context, sealed.data() + length, &count);
+    EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, sealed.data() + length);
+  }
+  EVP_CIPHER_CTX_free(context);
+  EVP_CIPHER_free(cipher);
+  count_bytes(state, static_cast<std::uint64_t>(length));
+}
+
 void open(benchmark::State& state) {
   SystemRandom random;
   const ExtentSealer sealer(SecretKey::random(random), random);
@@ -65,7 +114,7 @@ void leaf_mac(benchmark::State& state) {
 void encode(benchmark::State& state) {
   const Redundancy redundancy = redundancy_of(state);
   const LeafMacs macs = some_macs();
-  const Bytes segment = some_bytes(ShardGeometry::full_segment_bytes(redundancy));
+  const Bytes segment = some_bytes(ShardGeometry::segment_capacity(redundancy));
   const ShardGeometry geometry = ShardGeometry::of(redundancy, segment.size());
   for (auto _ : state) {
     const EncodedSegment encoded(geometry, segment, macs);
@@ -79,7 +128,7 @@ void encode_isal_alone(benchmark::State& state) {
   const Redundancy redundancy = redundancy_of(state);
   const std::size_t k = redundancy.k;
   const std::size_t m = redundancy.n - k;
-  Bytes segment = some_bytes(ShardGeometry::full_segment_bytes(redundancy));
+  Bytes segment = some_bytes(ShardGeometry::segment_capacity(redundancy));
   const std::size_t payload = segment.size() / k;
   Bytes parity(m * payload);
   Bytes matrix(redundancy.n * k);
@@ -110,7 +159,92 @@ void rebuild(benchmark::State& state) {
   count_bytes(state, leaves.size());
 }
 
+/// The same row of the inverted matrix by ISA-L alone, into memory that is there already.
+void rebuild_isal_alone(benchmark::State& state) {
+  const Redundancy redundancy = redundancy_of(state);
+  const std::size_t k = redundancy.k;
+  Bytes leaves = some_bytes(64 * leaf_bytes);
+  Bytes rebuilt(leaves.size());
+  Bytes row = some_bytes(k);
+  Bytes table(32 * k);
+  ec_init_tables(redundancy.k, 1, row.data(), table.data());
+  std::vector<std::uint8_t*> from(k);
+  for (auto _ : state) {
+    for (std::size_t at = 0; at < leaves.size(); at += leaf_bytes) {
+      for (std::size_t i = 0; i < k; ++i) from[i] = &leaves[at];
+      std::uint8_t* to = &rebuilt[at];
+      ec_encode_data(leaf_bytes, redundancy.k, 1, table.data(), from.data(), &to);
+    }
+    benchmark::ClobberMemory();
+  }
+  count_bytes(state, leaves.size());
+}
+
+/// A new folder on a disk, gone with it.
+class Folder {
+ public:
+  Folder() : path_(std::filesystem::temp_directory_path() / ("atoll-kernels-" + to_hex(some_bytes(8)))) { std::filesystem::create_directory(path_); }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// One batch of so many records of 100 bytes, durable; records.
+void journal_append(benchmark::State& state) {
+  SystemRandom random;
+  PosixDisk disk;
+  const Folder folder;
+  const auto volume = random.id<VolumeId>();
+  const SecretKey key = SecretKey::random(random);
+  auto created = Journal::create(disk, folder.path(), volume, key);
+  auto journal = created ? Journal::open(disk, folder.path(), volume, key, Lsn(0)) : fail(created.error());
+  if (!journal) {
+    state.SkipWithError(journal.error().what.c_str());
+    return;
+  }
+  const auto records = static_cast<std::uint32_t>(state.range(0));
+  const Bytes body = some_bytes(100 * records);
+  for (auto _ : state)
+    if (!(*journal)->append(body, records)) state.SkipWithError("a batch was not appended");
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * records));
+}
+
+/// So many new files in one transaction: an inode and an entry each; files.
+void index_apply(benchmark::State& state) {
+  PosixDisk disk;
+  const Folder folder;
+  auto index = IndexStore::create(disk, folder.path() + "/index.db");
+  if (!index) {
+    state.SkipWithError(index.error().what.c_str());
+    return;
+  }
+  const auto files = static_cast<std::uint64_t>(state.range(0));
+  std::uint64_t lsn = 0;
+  std::uint64_t inode = 1;
+  for (auto _ : state) {
+    std::vector<IndexChanges> commits(1);
+    commits.front().upto = Lsn(++lsn);
+    for (std::uint64_t i = 0; i < files; ++i, ++inode) {
+      InodeRow row;
+      row.links = 1;
+      EntryRow entry;
+      entry.inode = InodeNumber(inode);
+      entry.cookie = inode;
+      commits.front().inodes.emplace_back(InodeNumber(inode), std::make_shared<const InodeRow>(row));
+      commits.front().entries.emplace_back(EntryKey{InodeNumber(1), "file-" + std::to_string(inode)}, std::make_shared<const EntryRow>(entry));
+    }
+    if (!(*index)->apply(std::move(commits))) state.SkipWithError("a commit was not applied");
+  }
+  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * files));
+}
+
 BENCHMARK(seal)->Arg(4096)->Arg(extent_bytes_max);
+BENCHMARK(seal_libsodium_alone)->Arg(4096)->Arg(extent_bytes_max);
+BENCHMARK(seal_openssl_alone)->Arg(4096)->Arg(extent_bytes_max);
 BENCHMARK(open)->Arg(4096)->Arg(extent_bytes_max);
 BENCHMARK(leaf_mac);
 BENCHMARK(encode)->Args({3, 6})->Args({8, 12})->Args({20, 29})->Args({29, 80})->Unit(benchmark::kMillisecond);
@@ -121,6 +255,9 @@ BENCHMARK(encode_isal_alone)
     ->Args({29, 80})
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(rebuild)->Args({3, 6})->Args({8, 12})->Args({20, 29})->Args({29, 80});
+BENCHMARK(rebuild_isal_alone)->Args({3, 6})->Args({8, 12})->Args({20, 29})->Args({29, 80});
+BENCHMARK(journal_append)->Arg(1)->Arg(100)->UseRealTime();
+BENCHMARK(index_apply)->Arg(100)->Arg(1000)->UseRealTime();
 
 }  // namespace
 }  // namespace atl

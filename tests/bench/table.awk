@@ -1,7 +1,7 @@
 # Medians and ratios of tests/bench/run: a table on standard output, JSON into the file `json`, and `WORKLOAD SYSTEM
 # MEDIAN` lines for --check into the file `medians`. The first input names the rows (WORKLOAD UNIT), the second holds
 # what was measured (WORKLOAD SYSTEM VALUE).
-function short(x) {return x >= 100 ? sprintf("%d", x + 0.5) : sprintf("%.1f", x)}
+function short(x) {return x >= 100 ? sprintf("%d", x + 0.5) : sprintf(x >= 10 ? "%.1f" : "%.2f", x)}
 
 function median(w, s,   i, j, t, c) {
   c = n[w, s]
@@ -21,7 +21,7 @@ FNR == NR {row[++rows] = $1; unit[$1] = $2; next}
 END {
   count = split(systems, name, " ")
   ratios = name[count] == "atoll"
-  line = sprintf("%-17s %5s", "workload", "unit")
+  line = sprintf("%-20s %5s", "workload", "unit")
   for (i = 1; i <= count; i++) line = line sprintf(" %10s", name[i])
   for (i = 1; ratios && i < count; i++) line = line sprintf(" %12s", "/" name[i])
   print line
@@ -31,7 +31,7 @@ END {
   printf(" \"disk\": \"%s\", \"quick\": %s, \"rounds\": %d, \"results\": [", disk, (quick ? "true" : "false"), rounds) > json
   for (r = 1; r <= rows; r++) {
     w = row[r]
-    line = sprintf("%-17s %5s", w, unit[w])
+    line = sprintf("%-20s %5s", w, unit[w])
     for (i = 1; i <= count; i++) {
       m[i] = median(w, name[i])
       line = line sprintf(" %10s", (m[i] == "" ? "-" : short(m[i])))

@@ -8,16 +8,21 @@
 //   bench_workload rewrite FILE OPS SYNC       4 KiB at random places, fsync after each SYNC (0: once, at the end)
 //   bench_workload read FILE                   sequential, 128 KiB a call
 //   bench_workload random-read FILE OPS        4 KiB at random places
+//   bench_workload cold-reads FILE OPS         128 KiB each, no place twice, in random order; SECONDS is what 99 of 100 keep to
 //   bench_workload create DIR COUNT            create, write 4 KiB, close
 //   bench_workload create-fsync DIR COUNT      create, write 4 KiB, fsync, close
 //   bench_workload stat|read-files|rename|unlink DIR COUNT
 //   bench_workload list DIR                    what ls -l does: read the directory, lstat each entry
+//   bench_workload touch DIR COUNT             COUNT empty files in folders of 10,000 each
+//   bench_workload look-up DIR COUNT OPS       stat of OPS of those at random
+//   bench_workload list-some DIR COUNT         `list` of ten of those folders at most, evenly spread
 //   bench_workload evict DIR                   asks the kernel to drop the cached pages of all files below DIR
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -27,6 +32,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -82,6 +88,7 @@ class File {
     require(::fstat(fd_, &info) == 0, "fstat " + path_);
     return static_cast<std::uint64_t>(info.st_size);
   }
+  void read_at_random() { ::posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM); }
   void evict() { ::posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED); }
   void close() {
     const int fd = fd_;
@@ -142,6 +149,36 @@ Work random_read(const std::string& path, std::uint64_t count) {
   std::mt19937_64 random(7);
   for (std::uint64_t i = 0; i < count; ++i) file.read_at(buffer.data(), small_bytes, random() % blocks * small_bytes);
   return {count, count * small_bytes};
+}
+
+/// Of the calls, not of all together: see the head of this file.
+std::optional<double> seconds_instead;
+
+Work cold_reads(const std::string& path, std::uint64_t count) {
+  constexpr std::size_t read_bytes = 128 << 10;
+  std::vector<std::uint8_t> buffer(read_bytes);
+  File file(path, O_RDONLY);
+  file.read_at_random();
+  std::vector<std::uint64_t> places(file.size() / read_bytes);
+  errno = EINVAL;
+  require(count > 0 && places.size() >= count, path + " is too short for so many reads");
+  for (std::uint64_t i = 0; i < places.size(); ++i) places[i] = i * read_bytes;
+  std::mt19937_64 random(13);
+  std::shuffle(places.begin(), places.end(), random);
+  std::vector<double> took;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    file.read_at(buffer.data(), read_bytes, places[i]);
+    took.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    if (places[i] % block_bytes != 0) continue;
+    std::uint64_t found = 0;
+    std::memcpy(&found, buffer.data(), sizeof found);
+    errno = EBADMSG;
+    require(found == places[i], "wrong bytes in " + path + " at " + std::to_string(places[i]));
+  }
+  std::sort(took.begin(), took.end());
+  seconds_instead = took[std::min(took.size() - 1, took.size() * 99 / 100)];
+  return {count, count * read_bytes};
 }
 
 Work rewrite(const std::string& path, std::uint64_t count, std::uint64_t sync_each) {
@@ -228,6 +265,39 @@ Work list(const std::string& directory) {
   return work;
 }
 
+constexpr std::uint64_t files_a_folder = 10'000;
+
+std::string folder_of(const std::string& directory, std::uint64_t i) { return name(directory, i / files_a_folder, "folder-"); }
+
+Work touch(const std::string& directory, std::uint64_t count) {
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto folder = folder_of(directory, i);
+    if (i % files_a_folder == 0) require(::mkdir(folder.c_str(), 0755) == 0, "mkdir " + folder);
+    File(name(folder, i), O_WRONLY | O_CREAT | O_EXCL).close();
+  }
+  return {count, 0};
+}
+
+Work look_up(const std::string& directory, std::uint64_t count, std::uint64_t operations) {
+  std::mt19937_64 random(17);
+  for (std::uint64_t done = 0; done < operations; ++done) {
+    const std::uint64_t i = random() % count;
+    const auto path = name(folder_of(directory, i), i);
+    struct stat info {};
+    require(::stat(path.c_str(), &info) == 0, "stat " + path);
+  }
+  return {operations, 0};
+}
+
+Work list_some(const std::string& directory, std::uint64_t count) {
+  const std::uint64_t folders = (count + files_a_folder - 1) / files_a_folder;
+  const std::uint64_t step = (folders + 9) / 10;
+  Work work;
+  for (std::uint64_t folder = 0; folder < folders; folder += step)
+    work.operations += list(folder_of(directory, folder * files_a_folder)).operations;
+  return work;
+}
+
 Work evict(const std::string& directory) {
   Work work;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
@@ -251,6 +321,7 @@ int main(int argc, char** argv) {
       {"rewrite", [&] { return rewrite(path(), count(), count(3)); }},
       {"read", [&] { return read(path()); }},
       {"random-read", [&] { return random_read(path(), count()); }},
+      {"cold-reads", [&] { return cold_reads(path(), count()); }},
       {"create", [&] { return create(path(), count(), false); }},
       {"create-fsync", [&] { return create(path(), count(), true); }},
       {"stat", [&] { return stat_each(path(), count()); }},
@@ -258,6 +329,9 @@ int main(int argc, char** argv) {
       {"rename", [&] { return rename_each(path(), count()); }},
       {"unlink", [&] { return unlink_each(path(), count()); }},
       {"list", [&] { return list(path()); }},
+      {"touch", [&] { return touch(path(), count()); }},
+      {"look-up", [&] { return look_up(path(), count(), count(3)); }},
+      {"list-some", [&] { return list_some(path(), count()); }},
       {"evict", [&] { return evict(path()); }},
   };
   const auto found = arguments.size() < 2 ? all.end() : all.find(arguments[0]);
@@ -269,7 +343,7 @@ int main(int argc, char** argv) {
     const auto begin = std::chrono::steady_clock::now();
     const Work work = found->second();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    std::printf("%.6f %llu %llu\n", seconds.count(), static_cast<unsigned long long>(work.operations),
+    std::printf("%.6f %llu %llu\n", seconds_instead.value_or(seconds.count()), static_cast<unsigned long long>(work.operations),
                 static_cast<unsigned long long>(work.bytes));
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_workload: %s\n", error.what());

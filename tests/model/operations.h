@@ -23,10 +23,10 @@ std::string to_text(const Operation& op);
 /// False if the text is none.
 bool from_text(const std::string& text, Operation& op);
 
-/// The n-th operation of a seed. Hooks ("remount", "drop", "kill") are not among them.
+/// The n-th operation of a seed. Hooks (model.cpp) are not among them.
 Operation random_operation(std::uint64_t seed, std::uint64_t n);
 
-inline constexpr unsigned slots = 12, maps = 4;
+inline constexpr unsigned slots = 40, maps = 6;
 
 class Side {
  public:

@@ -26,7 +26,7 @@ while_watching() {
   wait "$pid"
 }
 
-# Beyond staging and cache: the journal, and segments of 32 MiB that are preallocated, being compacted or just shipped;
+# Beyond staging and cache: the journal, and segments of 16 MiB that are preallocated, being compacted or just shipped;
 # about five at most, however large the file is.
 limits=staging_max=64MiB,cache_max=32MiB,dirty_max=16MiB,write_timeout_s=4,gc_grace_s=0
 make_drive

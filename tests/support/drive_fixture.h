@@ -1,9 +1,8 @@
-// A drive on a disk in memory, nodes in memory and virtual time; only the index (SQLite) lies in a temporary folder.
+// A drive on a disk in memory, nodes in memory and virtual time: nothing of it touches the machine.
 #pragma once
 
 #include <catch2/catch.hpp>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -12,16 +11,16 @@
 #include "tests/support/memory_disk.h"
 #include "tests/support/seeded_random.h"
 #include "tests/support/step_runtime.h"
-#include "tests/support/temporary_folder.h"
 
 namespace atl {
 
 class DriveFixture {
  public:
-  explicit DriveFixture(Redundancy redundancy = {3, 6}, DriveOptions options_ = {}, std::uint64_t seed = 1)
+  explicit DriveFixture(Redundancy redundancy = {3, 6}, DriveOptions options_ = {}, std::uint64_t seed = 1,
+                        std::size_t spares = 0)
       : options(options_), random(seed), keyring(Keyring::generate(random)), disk(std::make_unique<MemoryDisk>()),
-        engine(runtime, FakeEngine::make_nodes(redundancy.n)) {
-    make_parents(*disk);
+        engine(runtime, FakeEngine::make_nodes(redundancy.n + spares)) {
+    make_directory(*disk);
     NewDrive made;
     made.nodes = FakeEngine::specs(engine.all());
     made.redundancy = redundancy;
@@ -31,8 +30,11 @@ class DriveFixture {
   }
   ~DriveFixture() { drive.reset(); }
 
-  DriveSeams seams() { return {*disk, runtime.clock(), random, runtime}; }
-  std::string directory() const { return folder.path(); }
+  DriveSeams seams() {
+    if (!disk) disk = std::make_unique<MemoryDisk>();  // a test has put it away
+    return {*disk, runtime.clock(), random, runtime};
+  }
+  std::string directory() const { return "/state"; }
 
   void open(bool online = true) {
     auto opened = try_open();
@@ -61,8 +63,18 @@ class DriveFixture {
     disk = std::move(after);
     if (lose_index) remove_index();
   }
+  /// The computer is gone: nothing is left but the nodes and the keys.
+  void lose_computer() {
+    disk->power_off_at(1);
+    drive.reset();
+    disk = std::make_unique<MemoryDisk>();
+    make_directory(*disk);
+  }
   void remove_index() {
-    for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(directory() + "/index.db" + suffix);
+    for (const char* suffix : {"", "-wal"}) {
+      const auto removed = disk->remove(directory() + "/index.db" + suffix);
+      REQUIRE((removed || removed.error().code == Code::not_found));
+    }
   }
 
   Bytes read(InodeNumber inode, std::uint64_t offset, std::size_t count) {
@@ -90,7 +102,6 @@ class DriveFixture {
     REQUIRE(synced);
   }
 
-  TemporaryFolder folder;
   DriveOptions options;
   SeededRandom random;
   StepRuntime runtime;
@@ -102,16 +113,9 @@ class DriveFixture {
   std::unique_ptr<Drive> drive;
 
  private:
-  void make_parents(MemoryDisk& target) {
-    std::string path;
-    const std::string whole = directory();
-    for (std::size_t at = 1; at != std::string::npos;) {
-      at = whole.find('/', at);
-      path = whole.substr(0, at);
-      REQUIRE(target.make_directory(path));
-      REQUIRE(target.sync_directory(std::filesystem::path(path).parent_path()));
-      if (at != std::string::npos) ++at;
-    }
+  void make_directory(MemoryDisk& target) const {
+    REQUIRE(target.make_directory(directory()));
+    REQUIRE(target.sync_directory("/"));
   }
 };
 

@@ -54,6 +54,7 @@ class FakeDrive final : public Drive {
   Result<> commit() override;
   Result<> sync(SyncLevel level, std::optional<MonotonicTime> deadline, const std::function<void(const SyncProgress&)>& progress,
                 std::stop_token stop) override;
+  Care& care() override { return care_; }
   SpaceUsage space() override;
   DriveStatus status() override;
   Result<std::uint64_t> drop_cache() override;
@@ -62,6 +63,15 @@ class FakeDrive final : public Drive {
   Result<Bytes> digest() override;
 
  private:
+  struct FakeCare final : Care {
+    CareStatus status() override { return {}; }
+    Result<> drain(NodeId, bool, bool, const std::function<void(const CareProgress&)>&, std::stop_token) override { return fail(Code::unsupported); }
+    Result<> remove_node(NodeId, const std::function<void(const CareProgress&)>&, std::stop_token) override { return fail(Code::unsupported); }
+    Result<CheckReport> check(const CheckOptions&, const std::function<void(const CheckProgress&)>&, std::stop_token) override { return fail(Code::unsupported); }
+    Result<> set_redundancy(Redundancy, std::uint8_t) override { return fail(Code::unsupported); }
+    void hurry() override {}
+  };
+  FakeCare care_;
   static constexpr std::uint64_t page_bytes = 4096;
   struct Inode {
     Attributes attributes;

@@ -1,12 +1,13 @@
 // An engine whose nodes are maps in memory, answering through a Runtime: for tests of the cache under virtual time.
 //
-// Faults by node: absent, garbage (answers of the right length that do not verify), full. Not for use with threads.
+// Faults by node: absent, garbage (answers of the right length that do not verify), full, refuses, hangs. Not for use with threads.
 #pragma once
 
 #include <algorithm>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/runtime.h"
@@ -21,6 +22,8 @@ class FakeEngine final : public Engine {
     bool absent = false;
     bool garbage = false;
     bool full = false;
+    bool refuses = false;  // single objects that are put; what an upload brings is taken
+    bool hangs = false;  // takes a shard and never says that it has it: the upload ends when it is cancelled
     std::map<std::string, Bytes> objects;
   };
 
@@ -41,6 +44,8 @@ class FakeEngine final : public Engine {
   }
 
   std::vector<FakeNode>& all() { return nodes_; }
+  /// Called when an upload begins, before a node has anything of it.
+  std::function<void()> on_upload;
   void changed() {
     if (on_change_) runtime_.post(on_change_);
   }
@@ -48,13 +53,15 @@ class FakeEngine final : public Engine {
   void close() override {}
 
   std::shared_ptr<Transfer> upload(UploadRequest request) override {
-    auto transfer = std::make_shared<FakeTransfer>();
+    auto transfer = std::make_shared<FakeTransfer>(runtime_);
+    if (on_upload) on_upload();
     runtime_.post([this, request = std::move(request), transfer] {
       std::set<NodeId> used;
       for (const ShardHome& home : request.placed) used.insert(home.node);
       bool all = true;
+      bool waits = false;
       for (ShardIndex shard : request.shards) {
-        const auto node = std::find_if(nodes_.begin(), nodes_.end(), [&](const FakeNode& n) { return !n.absent && !n.full && !used.contains(n.spec.id); });
+        const auto node = std::find_if(nodes_.begin(), nodes_.end(), [&](const FakeNode& n) { return !n.absent && !n.full && !n.spec.draining && !used.contains(n.spec.id); });
         if (transfer->cancelled || node == nodes_.end()) {
           all = false;
           continue;
@@ -63,8 +70,16 @@ class FakeEngine final : public Engine {
         for (ByteView piece : request.body(shard)) body.insert(body.end(), piece.begin(), piece.end());
         node->objects[request.object_name(shard, node->spec.id)] = std::move(body);
         used.insert(node->spec.id);
+        if (node->hangs) {
+          waits = true;
+          continue;
+        }
         ++counters_.node_writes;
         request.on_stored({shard, node->spec.id});
+      }
+      if (waits && !transfer->cancelled) {
+        transfer->given_up = [done = request.done] { done(fail(Code::cancelled)); };
+        return;
       }
       request.done(all ? Result<>() : fail(transfer->cancelled ? Code::cancelled : Code::unavailable));
     });
@@ -72,7 +87,7 @@ class FakeEngine final : public Engine {
   }
 
   std::shared_ptr<Transfer> fetch(FetchRequest request) override {
-    auto transfer = std::make_shared<FakeTransfer>();
+    auto transfer = std::make_shared<FakeTransfer>(runtime_);
     runtime_.post([this, request = std::move(request), transfer] {
       if (transfer->cancelled) return request.done(fail(Code::cancelled));
       std::vector<std::pair<ShardIndex, Bytes>> answers;
@@ -86,7 +101,7 @@ class FakeEngine final : public Engine {
         if (answers.size() == request.need) break;
         if (auto answer = ask(source, request)) answers.emplace_back(source.home.shard, std::move(*answer));
       }
-      if (answers.size() < request.need) return request.done(fail(Code::too_few_nodes, "too few nodes answered"));
+      if (answers.empty() || answers.size() < request.need) return request.done(fail(Code::too_few_nodes, "too few nodes answered"));
       request.done(std::move(answers));
     });
     return transfer;
@@ -96,8 +111,9 @@ class FakeEngine final : public Engine {
     runtime_.post([this, id, name, body, done] {
       FakeNode* node = find(id);
       if (node == nullptr || node->absent) return done(fail(Code::unavailable));
-      node->objects[name] = *body;
-      done({});
+      if (node->refuses) return done(fail(Code::io, "the node refuses what is put"));
+      const auto [object, fresh] = node->objects.try_emplace(name, *body);
+      done(fresh || object->second == *body ? Result<>() : fail(Code::conflict));
     });
   }
 
@@ -132,8 +148,21 @@ class FakeEngine final : public Engine {
     });
   }
 
+  Result<> set_nodes(std::vector<NodeSpec> specs) override {
+    std::vector<FakeNode> next;
+    for (const NodeSpec& spec : specs) {
+      FakeNode* known = find(spec.id);
+      next.push_back(known != nullptr ? std::move(*known) : FakeNode{});
+      next.back().spec = spec;
+    }
+    nodes_ = std::move(next);
+    changed();
+    return {};
+  }
+
   std::vector<NodeStatus> nodes() const override {
     std::vector<NodeStatus> all;
+    all.reserve(nodes_.size());
     for (const FakeNode& node : nodes_) {
       NodeStatus status;
       status.spec = node.spec;
@@ -155,8 +184,14 @@ class FakeEngine final : public Engine {
 
  private:
   struct FakeTransfer final : Transfer {
-    void cancel() override { cancelled = true; }
+    explicit FakeTransfer(Runtime& runtime_) : runtime(runtime_) {}
+    void cancel() override {
+      cancelled = true;
+      if (given_up) runtime.post(std::exchange(given_up, nullptr));
+    }
+    Runtime& runtime;
     bool cancelled = false;
+    std::function<void()> given_up;
   };
 
   FakeNode* find(NodeId id) {

@@ -42,6 +42,7 @@ asio::awaitable<Result<>> MemoryNode::put(std::string name, ObjectBody body) {
   const Counted counted(running, running_most);
   ++puts;
   if (!is_object_name(name)) co_return fail(Code::invalid, "a bad name");
+  if (faults.put_delay > Duration::zero()) co_await pause_for(loop_, faults.put_delay);
   auto entered = co_await enter();
   if (!entered) co_return entered;
   if (!faults.refuses.empty()) {

@@ -17,6 +17,7 @@ class MemoryNode final : public Node {
     bool absent = false;       // every call: unavailable
     bool hangs = false;        // calls begin and never end, unless cancelled
     Duration delay{};          // before every call does its work
+    Duration put_delay{};      // and before each put, beside
     bool garbage = false;      // answers of the right length with other bytes
     bool truncates = false;    // answers that lack their second half
     bool swaps = false;        // answers another object's bytes, if there is one
@@ -33,8 +34,10 @@ class MemoryNode final : public Node {
   asio::awaitable<Result<std::size_t>> remove(std::vector<std::string> names) override;
   asio::awaitable<Result<NodeUsage>> usage() override;
   bool close(Duration) override { return true; }
+  Duration ship_interval() const override { return likes_interval; }
 
   Faults faults;
+  Duration likes_interval{};  // before an engine is made for it
   std::map<std::string, Bytes> objects;
   std::size_t gets = 0;  // begun
   std::size_t puts = 0;

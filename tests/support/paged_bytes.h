@@ -1,4 +1,4 @@
-// Sparse bytes in shared pages: a copy costs a pointer per page, a write copies only the pages it touches.
+// Sparse bytes in shared pages: a copy costs a pointer for 64 of them, a write copies only the pages it touches.
 // What MemoryDisk keeps a file's content in. Not thread-safe.
 #pragma once
 
@@ -24,7 +24,7 @@ class PagedBytes {
     if (length == 0) return 0;
     std::uint64_t count = 0;
     for (std::uint64_t page = offset / page_bytes; page <= (offset + length - 1) / page_bytes; ++page)
-      if (page >= pages_.size() || !pages_[page]) ++count;
+      if (find(page) == nullptr) ++count;
     return count * page_bytes;
   }
 
@@ -35,8 +35,8 @@ class PagedBytes {
       const std::uint64_t page = (offset + done) / page_bytes;
       const auto within = static_cast<std::size_t>((offset + done) % page_bytes);
       const std::size_t part = std::min<std::size_t>(count - done, page_bytes - within);
-      if (page < pages_.size() && pages_[page])
-        std::memcpy(out.data() + done, pages_[page]->data() + within, part);
+      if (const Page* held = find(page))
+        std::memcpy(out.data() + done, held->data() + within, part);
       else
         std::memset(out.data() + done, 0, part);
       done += part;
@@ -58,9 +58,17 @@ class PagedBytes {
 
   void resize(std::uint64_t size) {
     const std::uint64_t count = (size + page_bytes - 1) / page_bytes;
-    for (std::uint64_t page = count; page < pages_.size(); ++page) drop(page);
-    pages_.resize(count);
-    if (size < size_ && size % page_bytes != 0 && pages_.back()) {
+    const std::uint64_t old_count = (size_ + page_bytes - 1) / page_bytes;
+    for (std::uint64_t page = count; page < old_count;) {
+      if (page % chunk_pages == 0) {
+        drop_chunk(page / chunk_pages);
+        page += chunk_pages;
+      } else {
+        drop(page++);
+      }
+    }
+    chunks_.resize((count + chunk_pages - 1) / chunk_pages);
+    if (size < size_ && size % page_bytes != 0 && find(count - 1) != nullptr) {
       Page& last = own(count - 1);
       std::fill(last.begin() + static_cast<std::ptrdiff_t>(size % page_bytes), last.end(), std::uint8_t{0});
     }
@@ -68,12 +76,21 @@ class PagedBytes {
   }
 
   void allocate(std::uint64_t size) {
-    static const auto zeros = std::make_shared<Page>();
     if (size > size_) resize(size);
-    for (std::uint64_t page = 0; page < (size + page_bytes - 1) / page_bytes; ++page) {
-      if (pages_[page]) continue;
-      pages_[page] = zeros;
-      ++pages_held_;
+    const std::uint64_t count = (size + page_bytes - 1) / page_bytes;
+    for (std::uint64_t page = 0; page < count;) {
+      auto& chunk = chunks_[page / chunk_pages];
+      if (!chunk && page % chunk_pages == 0 && count - page >= chunk_pages) {
+        chunk = zero_chunk();
+        pages_held_ += chunk_pages;
+        page += chunk_pages;
+        continue;
+      }
+      if (find(page) == nullptr) {
+        own_chunk(page).pages[page % chunk_pages] = zero_page();
+        ++pages_held_;
+      }
+      ++page;
     }
   }
 
@@ -84,7 +101,7 @@ class PagedBytes {
       const std::uint64_t stop = std::min(end, (page + 1) * page_bytes);
       if (offset % page_bytes == 0 && (stop % page_bytes == 0 || stop == size_)) {
         drop(page);
-      } else if (pages_[page]) {
+      } else if (find(page) != nullptr) {
         Page& bytes = own(page);
         std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(offset % page_bytes), stop - offset, std::uint8_t{0});
       }
@@ -97,18 +114,51 @@ class PagedBytes {
     if (from.size_ > size_) resize(from.size_);
     if (length == 0) return;
     for (std::uint64_t page = offset / page_bytes; page <= (offset + length - 1) / page_bytes; ++page) {
-      if (page >= pages_.size()) break;
+      if (page * page_bytes >= size_) break;
+      const Page* other = from.find(page);
+      if (find(page) == other) continue;
       drop(page);
-      pages_[page] = page < from.pages_.size() ? from.pages_[page] : nullptr;
-      if (pages_[page]) ++pages_held_;
+      if (other == nullptr) continue;
+      own_chunk(page).pages[page % chunk_pages] = from.chunks_[page / chunk_pages]->pages[page % chunk_pages];
+      ++pages_held_;
     }
   }
 
  private:
   using Page = std::array<std::uint8_t, page_bytes>;
+  static constexpr std::uint64_t chunk_pages = 64;
+  struct Chunk {
+    std::array<std::shared_ptr<Page>, chunk_pages> pages;
+  };
 
+  static const std::shared_ptr<Page>& zero_page() {
+    static const auto page = std::make_shared<Page>();
+    return page;
+  }
+  static const std::shared_ptr<Chunk>& zero_chunk() {
+    static const auto chunk = [] {
+      auto made = std::make_shared<Chunk>();
+      made->pages.fill(zero_page());
+      return made;
+    }();
+    return chunk;
+  }
+
+  const Page* find(std::uint64_t page) const {
+    const std::uint64_t chunk = page / chunk_pages;
+    return chunk < chunks_.size() && chunks_[chunk] ? chunks_[chunk]->pages[page % chunk_pages].get() : nullptr;
+  }
+  Chunk& own_chunk(std::uint64_t page) {
+    auto& chunk = chunks_[page / chunk_pages];
+    if (!chunk) {
+      chunk = std::make_shared<Chunk>();
+    } else if (chunk.use_count() > 1) {
+      chunk = std::make_shared<Chunk>(*chunk);
+    }
+    return *chunk;
+  }
   Page& own(std::uint64_t page) {
-    auto& slot = pages_[page];
+    auto& slot = own_chunk(page).pages[page % chunk_pages];
     if (!slot) {
       slot = std::make_shared<Page>();
       ++pages_held_;
@@ -118,14 +168,20 @@ class PagedBytes {
     return *slot;
   }
   void drop(std::uint64_t page) {
-    if (page >= pages_.size() || !pages_[page]) return;
-    pages_[page].reset();
+    if (find(page) == nullptr) return;
+    own_chunk(page).pages[page % chunk_pages].reset();
     --pages_held_;
+  }
+  void drop_chunk(std::uint64_t chunk) {
+    if (chunk >= chunks_.size() || !chunks_[chunk]) return;
+    for (const auto& page : chunks_[chunk]->pages)
+      if (page) --pages_held_;
+    chunks_[chunk].reset();
   }
 
   std::uint64_t size_ = 0;
   std::uint64_t pages_held_ = 0;
-  std::vector<std::shared_ptr<Page>> pages_;
+  std::vector<std::shared_ptr<Chunk>> chunks_;
 };
 
 }  // namespace atl

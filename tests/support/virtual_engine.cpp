@@ -6,17 +6,31 @@ namespace atl {
 
 VirtualEngine::VirtualEngine(std::size_t count, EngineOptions options, std::uint64_t capacity, std::uint64_t seed)
     : random(seed) {
-  std::vector<std::shared_ptr<Node>> as_nodes;
-  for (std::size_t i = 0; i < count; ++i) {
-    NodeSpec spec;
-    spec.id = random.id<NodeId>();
-    spec.url = "memory:" + std::to_string(i);
-    specs.push_back(spec);
-    nodes.push_back(std::make_shared<MemoryNode>(loop, capacity));
-    as_nodes.push_back(nodes.back());
-  }
-  engine = std::make_unique<EngineCore>(loop, random, options, specs, as_nodes);
+  for (std::size_t i = 0; i < count; ++i) make_node(capacity);
+  const std::vector<std::shared_ptr<Node>> as_nodes(nodes.begin(), nodes.end());
+  auto maker = [this](const NodeSpec& spec) -> Result<std::shared_ptr<Node>> {
+    const auto found = index_of_url(spec.url);
+    if (!found) return fail(Code::invalid, spec.url + " is no node");
+    return nodes[*found];
+  };
+  engine = std::make_unique<EngineCore>(loop, random, options, specs, as_nodes, std::move(maker));
   loop.run_ready();
+}
+
+NodeSpec& VirtualEngine::make_node(std::uint64_t capacity) {
+  NodeSpec spec;
+  spec.id = random.id<NodeId>();
+  spec.url = "memory:" + std::to_string(specs.size());
+  specs.push_back(spec);
+  nodes.push_back(std::make_shared<MemoryNode>(loop, capacity));
+  return specs.back();
+}
+
+std::optional<std::size_t> VirtualEngine::index_of_url(const std::string& url) const {
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (url == "memory:" + std::to_string(i)) return i;
+  }
+  return std::nullopt;
 }
 
 Bytes VirtualEngine::body_of(ShardIndex shard, std::size_t size) {

@@ -17,6 +17,8 @@ class VirtualEngine {
   explicit VirtualEngine(std::size_t count, EngineOptions options = {}, std::uint64_t capacity = std::uint64_t{1} << 30,
                          std::uint64_t seed = 1);
 
+  /// A node that set_nodes may name: its node is made, and `specs` and `nodes` hold it.
+  NodeSpec& make_node(std::uint64_t capacity = std::uint64_t{1} << 30);
   /// The content that upload() gives a shard.
   static Bytes body_of(ShardIndex shard, std::size_t size = 1000);
   static std::string name_of(ShardIndex shard) { return "shard-" + std::to_string(shard.value); }
@@ -37,6 +39,8 @@ class VirtualEngine {
   std::size_t index_of(const NodeId& id) const;
   /// The node that holds a shard.
   MemoryNode& holder(std::size_t shard);
+
+  std::optional<std::size_t> index_of_url(const std::string& url) const;
 
   VirtualLoop loop;
   SeededRandom random;

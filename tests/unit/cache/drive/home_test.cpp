@@ -20,6 +20,7 @@ using namespace std::chrono_literals;
 struct Sample {
   explicit Sample(std::optional<std::string_view> passphrase = std::nullopt) {
     REQUIRE(disk.make_directory("/home").has_value());
+    REQUIRE(disk.sync_directory("/").has_value());
     REQUIRE(create_home(disk, "/home", keyring, recovery, passphrase, random).has_value());
   }
 
@@ -155,6 +156,43 @@ TEST_CASE("a volume id that does not belong to the keyring is refused") {
   CHECK(unlock_home(sample.disk, "/home", never_asked).error().code == Code::corrupt);
 }
 
+TEST_CASE("keys with any byte changed, cut off or swapped are refused, or are the same keys") {
+  Sample sample;
+  const std::string good = sample.text();
+  const Bytes local = sample.disk.content("/home/local.key");
+  const auto judge = [&] {
+    const auto opened = unlock_home(sample.disk, "/home", never_asked);
+    if (opened) CHECK(same(opened, sample.keyring));
+    if (!opened) CHECK((opened.error().code == Code::corrupt || opened.error().code == Code::key || opened.error().code == Code::newer_format));
+    const auto by_kit = unlock_home_with_recovery_key(sample.disk, "/home", sample.recovery);
+    if (by_kit) CHECK(same(by_kit, sample.keyring));
+    return opened.has_value() || by_kit.has_value();
+  };
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    CAPTURE(at);
+    for (const int bits : {0x01, 0x20, 0x80}) {
+      std::string changed = good;
+      changed[at] = static_cast<char>(changed[at] ^ bits);
+      sample.set_text(changed);
+      judge();
+    }
+  }
+  sample.set_text(good);
+  for (std::size_t at = 0; at < local.size(); ++at) {
+    CAPTURE(at);
+    sample.disk.damage("/home/local.key", at, Bytes{static_cast<std::uint8_t>(local[at] ^ 0x08)});
+    CHECK(unlock_home(sample.disk, "/home", never_asked).error().code == Code::key);
+    sample.disk.damage("/home/local.key", 0, local);
+  }
+  CHECK(judge());
+  // The one file in the other's place.
+  sample.set_text(std::string(as_text(local)));
+  CHECK_FALSE(judge());
+  sample.set_text(good);
+  REQUIRE(replace_file(sample.disk, "/home/local.key", as_bytes(good)));
+  CHECK(unlock_home(sample.disk, "/home", never_asked).error().code == Code::key);
+}
+
 TEST_CASE("a second drive is never written over the first") {
   Sample sample;
   const auto before = sample.disk.snapshot();
@@ -255,6 +293,64 @@ TEST_CASE("the lock of a process that was killed is free again, for one that wai
   REQUIRE(::waitpid(holder, nullptr, 0) == holder);
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+TEST_CASE("the recovery key lies in the folder for whoever opens its keyring, and for nobody else") {
+  Sample sample;
+  const auto kept = read_recovery_key(sample.disk, "/home", sample.keyring);
+  REQUIRE(kept.has_value());
+  CHECK(kept->equals(sample.recovery));
+  const Keyring other = Keyring::generate(sample.random).rotated(sample.random);
+  CHECK_FALSE(read_recovery_key(sample.disk, "/home", other).has_value());
+  sample.change("\"kept_recovery_key\"", "\"older_versions_had_none\"");
+  CHECK(read_recovery_key(sample.disk, "/home", sample.keyring).error().code == Code::not_found);
+}
+
+TEST_CASE("keys that are rotated open what they opened, and the recovery key goes with them") {
+  Sample sample;
+  const Keyring next = sample.keyring.rotated(sample.random);
+  const SecretKey fresh = SecretKey::random(sample.random);
+  REQUIRE(rewrap_home(sample.disk, "/home", next, &fresh, std::nullopt, sample.random));
+  CHECK(same(unlock_home(sample.disk, "/home", never_asked), next));
+  CHECK(same(unlock_home_with_recovery_key(sample.disk, "/home", fresh), next));
+  CHECK(unlock_home_with_recovery_key(sample.disk, "/home", sample.recovery).error().code == Code::key);
+  CHECK(read_recovery_key(sample.disk, "/home", next)->equals(fresh));
+  CHECK_FALSE(read_recovery_key(sample.disk, "/home", sample.keyring));  // the old epochs do not open the new key
+  CHECK(next.derive(KeyEpoch{1}, KeyPurpose::content)->equals(*sample.keyring.derive(KeyEpoch{1}, KeyPurpose::content)));
+}
+
+TEST_CASE("a passphrase is set or removed, or keys are rotated: a crash amid that leaves the old way in or the new one") {
+  struct Step {
+    std::optional<std::string_view> before, after;
+    bool rotate;
+  };
+  for (const Step& step : {Step{std::nullopt, std::nullopt, true}, Step{std::nullopt, "first", false}, Step{"first", std::nullopt, false}}) {
+    Sample sample(step.before);
+    const Keyring next = step.rotate ? sample.keyring.rotated(sample.random) : sample.keyring;
+    const Bytes before = sample.disk.content("/home/volume");
+    for (std::uint64_t nth = 1;; ++nth) {
+      const auto disk = sample.disk.clone();
+      disk->power_off_at(nth);
+      const auto done = rewrap_home(*disk, "/home", next, step.rotate ? &sample.recovery : nullptr, step.after, sample.random);
+      INFO("the power goes at change " << nth);
+      for (std::uint64_t seed = 0; seed < 4; ++seed) {
+        const auto after = disk->crash(seed + nth);
+        const bool old_way = after->content("/home/volume") == before;
+        CHECK_FALSE((done && old_way));
+        const auto home = read_home(*after, "/home");
+        REQUIRE(home);
+        const std::optional<std::string_view> opens = old_way ? step.before : step.after;
+        CHECK(home->passphrase == opens.has_value());
+        if (!opens) CHECK(same(unlock_home(*after, "/home", never_asked), old_way ? sample.keyring : next));
+        CHECK(same(unlock_home_with_recovery_key(*after, "/home", sample.recovery), old_way ? sample.keyring : next));
+        if (done && step.after) CHECK_FALSE(*after->exists("/home/local.key"));
+      }
+      if (!done) continue;
+      CHECK(nth > 4);
+      if (step.after) CHECK(same(unlock_home(*disk, "/home", [&]() -> Result<std::string> { return std::string(*step.after); }), next));
+      break;
+    }
+  }
 }
 
 }  // namespace atl

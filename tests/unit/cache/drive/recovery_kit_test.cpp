@@ -2,9 +2,12 @@
 #include "cache/drive/recovery_kit.h"
 
 #include <rapidcheck.h>
+#include <sodium.h>
 
 #include <catch2/catch.hpp>
 #include <sstream>
+
+#include "cache/keys/paper.h"
 
 namespace atl {
 namespace {
@@ -74,7 +77,7 @@ TEST_CASE("the page shows the words numbered in lines of four, and each node's a
   }
   CHECK(text.find("    photos\n") != std::string::npos);
   CHECK(text.find("1. dir:/media/My%20Disk\n") != std::string::npos);
-  CHECK(text.find(kit.nodes[0].id.hex().substr(0, 8)) != std::string::npos);
+  CHECK(text.find(kit.nodes[0].id.hex().substr(0, 4)) != std::string::npos);
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 90);
 }
@@ -99,7 +102,7 @@ TEST_CASE("a page that is cut, foreign or of a newer format is refused") {
   }
   CHECK(parse_kit("Dear reader").error().code == Code::invalid);
   std::string newer = text;
-  newer.replace(newer.find("format 1"), 8, "format 2");
+  newer.replace(newer.find("format 2"), 8, "format 3");
   CHECK(parse_kit(newer).error().code == Code::newer_format);
   for (const char* part : {"[drive]", "[volume]", "[words]", "[nodes]", "[keyring]"}) {
     std::string without = text;
@@ -108,6 +111,89 @@ TEST_CASE("a page that is cut, foreign or of a newer format is refused") {
     REQUIRE_FALSE(result.has_value());
     CHECK(result.error().what.find(part) != std::string::npos);
   }
+}
+
+TEST_CASE("what a QR code holds is the same kit in fewer letters") {
+  const RecoveryKit kit = some_kit("my drive", {"dir:/mnt/a", "dir:/mnt/b b"});
+  const std::string code = kit_code_text(kit);
+  const auto back = parse_kit(code);
+  REQUIRE(back.has_value());
+  CHECK(same(*back, kit));
+  CHECK(code.size() * 2 < kit_text(kit).size());
+}
+
+TEST_CASE("each line of digits on the page tells which one was typed wrongly") {
+  const RecoveryKit kit = some_kit("default", {"dir:/mnt/a", "dir:/mnt/b"});
+  const std::string text = kit_text(kit);
+  const auto with_slip_after = [&](const std::string& mark) {
+    std::string wrong = text;
+    const std::size_t at = wrong.find(mark) + mark.size() + 2;
+    wrong[at] = wrong[at] == '0' ? '1' : '0';
+    const auto result = parse_kit(wrong);
+    REQUIRE_FALSE(result.has_value());
+    CHECK(result.error().code == Code::invalid);
+    return result.error().what;
+  };
+  CHECK(with_slip_after("[volume]\n    ").find("volume") != std::string::npos);
+  CHECK(with_slip_after("2. dir:/mnt/b\n       id ").find("node 2") != std::string::npos);
+  CHECK(with_slip_after("[keyring]\n    1. ").find("keyring line 1") != std::string::npos);
+  const std::size_t second = text.find("    2. ", text.find("[keyring]"));
+  CHECK(with_slip_after(text.substr(second, 20)).find("keyring line 2") != std::string::npos);
+  // Two lines in each other's place: each is whole, and neither is where it belongs.
+  const auto lines = checked_lines(keyring_for_paper(kit.wrapped_keyring), "keyring");
+  CHECK_FALSE(read_checked_line(lines[1], keyring_line_name(1)));
+  CHECK(read_checked_line(lines[1], keyring_line_name(2)));
+}
+
+TEST_CASE("words that came in another order are put in that of their numbers") {
+  const RecoveryKit kit = some_kit("default", {"dir:/mnt/a"});
+  std::string text = kit_text(kit);
+  const std::size_t from = text.find("[words]") + 7;
+  const std::size_t to = text.find("[nodes]");
+  std::istringstream stream(text.substr(from, to - from));
+  std::vector<std::string> entries;
+  for (std::string number, word; stream >> number >> word;) entries.insert(entries.begin(), number + " " + word);
+  REQUIRE(entries.size() == 24);
+  std::string backwards = "\n";
+  for (const std::string& entry : entries) backwards += entry + "\n";
+  text.replace(from, to - from, backwards);
+  const auto back = parse_kit(text);
+  REQUIRE(back.has_value());
+  CHECK(same(*back, kit));
+}
+
+TEST_CASE("a page of the first format, which had its keyring in base64, is still read") {
+  const RecoveryKit kit = some_kit("default", {"dir:/mnt/a"});
+  std::string base64(sodium_base64_ENCODED_LEN(kit.wrapped_keyring.size(), sodium_base64_VARIANT_ORIGINAL), '\0');
+  sodium_bin2base64(base64.data(), base64.size(), kit.wrapped_keyring.data(), kit.wrapped_keyring.size(), sodium_base64_VARIANT_ORIGINAL);
+  base64.pop_back();
+  const std::string text = "Atoll recovery kit, format 1\n[drive] default [volume] " + kit.volume.hex() + " [words] " + recovery_words(kit.key) +
+                           "[nodes] 1. dir:/mnt/a id " + kit.nodes[0].id.hex() + " [keyring] " + base64 + " [end]\n";
+  const auto back = parse_kit(text);
+  REQUIRE(back.has_value());
+  CHECK(same(*back, kit));
+}
+
+TEST_CASE("a page names enough nodes that n - k of them may be gone, spread over labels, and none that is on its way out") {
+  SystemRandom random;
+  std::vector<NodeSpec> all;
+  for (int i = 0; i < 30; ++i) {
+    NodeSpec node{random.id<NodeId>(), "dir:/mnt/" + std::to_string(i), {{"country", std::to_string(i % 3)}}};
+    node.draining = i < 6;
+    all.push_back(node);
+  }
+  const auto few = nodes_for_kit(all, {3, 6}, 12, random);
+  CHECK(few.size() == 6);
+  CHECK(nodes_for_kit(all, {4, 12}, 12, random).size() == 9);
+  CHECK(nodes_for_kit(all, {4, 80}, 12, random).size() == 12);
+  std::map<std::string, int> countries;
+  for (const NodeSpec& node : few) {
+    CHECK_FALSE(node.draining);
+    ++countries[node.labels.at("country")];
+  }
+  CHECK(countries.size() == 3);
+  CHECK(nodes_for_kit({all.begin(), all.begin() + 8}, {3, 6}, 12, random).size() == 6);  // where there are no others
+  CHECK(nodes_for_kit({all.begin() + 6, all.begin() + 8}, {1, 2}, 12, random).size() == 2);
 }
 
 }  // namespace atl

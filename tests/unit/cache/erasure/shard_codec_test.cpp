@@ -255,9 +255,10 @@ TEST_CASE("the classes are those of the format") {
 TEST_CASE("a full segment costs n/k and less than 0.3 percent, MACs and header included") {
   for (int k = 1; k <= 255; ++k) {
     const Redundancy redundancy{static_cast<std::uint8_t>(k), 255};
-    const std::uint64_t bytes = ShardGeometry::full_segment_bytes(redundancy);
+    const std::uint64_t bytes = ShardGeometry::segment_capacity(redundancy);
     REQUIRE(bytes <= segment_bytes_max);
-    REQUIRE(bytes > segment_bytes_max - std::uint64_t{leaf_bytes} * redundancy.k);
+    REQUIRE(bytes > segment_bytes_max / 2 - std::uint64_t{leaf_bytes} * redundancy.k);
+    REQUIRE(bytes < segment_bytes_max / 2 + std::uint64_t{leaf_bytes} * redundancy.k);
     const ShardGeometry geometry = ShardGeometry::of(redundancy, bytes);
     REQUIRE(geometry.payload_bytes() * redundancy.k == bytes);
     REQUIRE(static_cast<double>(geometry.object_bytes() * redundancy.k) < static_cast<double>(bytes) * 1.003);

@@ -310,5 +310,22 @@ TEST_CASE("damage before a later whole batch is refused, wherever the damage lie
   }
 }
 
+TEST_CASE("a batch of another history under the same number is refused") {
+  MemoryDisk disk;
+  REQUIRE(make(disk, {4096}));
+  const auto other = disk.clone();
+  for (const auto& [where, byte] : {std::pair<MemoryDisk*, std::uint8_t>{&disk, 1}, {other.get(), 2}}) {
+    auto journal = std::move(*open(*where, {4096}));
+    for (int i = 0; i < 2; ++i) REQUIRE(journal->append(Bytes(96, byte), 1));
+  }
+  const std::string path = folder + "/00000000000000000001.log";
+  const std::size_t batch = 64 + 96 + 32;
+  const Bytes foreign = other->content(path);
+  disk.damage(path, 128 + batch, ByteView(foreign).subspan(128 + batch, batch));
+  const auto opened = open(disk, {4096});
+  REQUIRE_FALSE(opened);
+  CHECK(opened.error().code == Code::corrupt);
+}
+
 }  // namespace
 }  // namespace atl

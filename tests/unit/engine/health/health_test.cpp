@@ -116,3 +116,28 @@ TEST_CASE("Latencies are those of the recent reads") {
   CHECK(window.percentile(50) == Duration(85));
   CHECK(window.percentile(100) == Duration(100));
 }
+
+TEST_CASE("A node's answers, failures and latencies are counted, and shown") {
+  One node;
+  node.health.answered(0);
+  node.fail_with(Code::timed_out);
+  node.fail_with(Code::io);
+  node.fail_with(Code::not_found);  // it answered
+  node.fail_with(Code::cancelled);  // nobody's fault
+  node.health.was_late(0);
+  node.health.answered_badly(0, "lies");
+  for (int i = 1; i <= 3; ++i) node.health.read_took(0, std::chrono::milliseconds(i));
+  CHECK_FALSE(node.health.statistics().begin()->second.read_median);
+  for (int i = 4; i <= 20; ++i) node.health.read_took(0, std::chrono::milliseconds(i));
+  for (int i = 1; i <= 4; ++i) node.health.write_took(0, std::chrono::seconds(i));
+  const NodeStatistics known = node.health.statistics().begin()->second;
+  CHECK(known.answered == 2);
+  CHECK(known.timed_out == 1);
+  CHECK(known.failed == 1);
+  CHECK(known.late_puts == 1);
+  CHECK(known.bad_answers == 1);
+  CHECK(known.read_median == std::chrono::milliseconds(11));
+  CHECK(known.read_p95 == std::chrono::milliseconds(20));
+  CHECK(known.write_median == std::chrono::seconds(3));
+  CHECK(known.write_p95 == std::chrono::seconds(4));
+}

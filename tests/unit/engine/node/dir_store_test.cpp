@@ -145,6 +145,53 @@ TEST_CASE("A put that fails at any call leaves nothing behind and can be tried a
   }
 }
 
+TEST_CASE("Any call to a node's disk may fail once: nothing is half, what was acknowledged stays, and what it holds is counted") {
+  const std::string text(1500, 'x');
+  for (const MemoryDisk::Fault fault : {MemoryDisk::Fault{Code::io}, {Code::no_space}, {Code::io, true}, {Code::no_space, true}, {Code::io, false, true}}) {
+    bool fired = true;
+    for (std::uint64_t call = 1; fired; ++call) {
+      REQUIRE(call < 200);
+      Folder node;
+      auto store = node.store();
+      store.count_used();
+      REQUIRE(node.put(store, "before-00", "kept"));
+      REQUIRE(node.put(store, "gone-a7", "going"));
+      fired = false;
+      const std::uint64_t from = node.disk->calls();
+      node.disk->set_fault_rule([&](const MemoryDisk::Call& now) -> std::optional<MemoryDisk::Fault> {
+        if (now.number != from + call) return std::nullopt;
+        fired = true;
+        return fault;
+      });
+      const bool stored = node.put(store, "object-a7", text).has_value();
+      const auto found = store.get("object-a7", 0, 10000, node.now);
+      const bool removed = store.remove({"gone-a7"}).has_value();
+      const bool again = node.put(store, "object-a7", text).has_value();
+      (void)store.list("", "", 10, node.now);
+      (void)store.usage();
+      node.disk->clear_faults();
+      INFO("call " << call << " fails, code " << static_cast<int>(fault.code) << (fault.partly ? ", half done" : "") << (fault.wholly ? ", though done" : ""));
+      if (stored && found) CHECK(*found == Bytes(text.begin(), text.end()));
+      Folder after;
+      after.disk = node.disk->crash(MemoryDisk::Unflushed::drop);
+      after.id = node.id;
+      auto reopened = after.store();
+      CHECK(reopened.get("before-00", 0, 10, after.now) == Bytes{'k', 'e', 'p', 't'});
+      const auto kept = reopened.get("object-a7", 0, 10000, after.now);
+      if (kept) CHECK(*kept == Bytes(text.begin(), text.end()));
+      if (stored || again) CHECK(kept);
+      if (removed) CHECK(reopened.stat("gone-a7", after.now).error().code == Code::not_found);
+      // The running one goes on, and knows how much it holds.
+      REQUIRE(node.put(store, "object-a7", text));
+      REQUIRE(store.remove({"gone-a7"}));
+      CHECK(store.get("object-a7", 0, 10000, node.now) == Bytes(text.begin(), text.end()));
+      CHECK(store.usage()->used_bytes == 4 + text.size());
+      CHECK(node.store().usage());
+      CHECK(node.disk->list(folder + "/incoming")->empty());
+    }
+  }
+}
+
 TEST_CASE("Another process that opens the node meanwhile does not make a put fail") {
   Folder node;
   auto first = node.store();

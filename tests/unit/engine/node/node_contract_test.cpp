@@ -7,9 +7,13 @@
 
 #include "engine/base/posix_disk.h"
 #include "engine/loop/asio_loop.h"
+#include "engine/node/daemon_node.h"
 #include "engine/node/dir_node.h"
+#include "tests/sim/simulated_node.h"
 #include "tests/support/memory_node.h"
+#include "tests/support/node_host.h"
 #include "tests/support/temporary_folder.h"
+#include "tests/support/virtual_loop.h"
 
 using namespace atl;
 
@@ -26,6 +30,24 @@ struct DirKind {
     SystemRandom random;
     const NodeId id = adopt_folder(*disk, folder / "node", random).value();
     return std::make_shared<DirNode>(loop, std::make_shared<DirStore>(disk, folder / "node", id, 1), 4);
+  }
+};
+
+struct SimulatedKind {
+  SeededRandom random{1};
+  sim::SimulatedNode machine{random, std::uint64_t{1} << 30};
+  std::shared_ptr<Node> make(Loop& loop) { return std::make_shared<sim::SimulatedLink>(loop, random, machine, sim::Distance{}); }
+};
+
+/// A store without put-if-absent, whose listing lags. What it does not promise has tests of its own below.
+struct WeakKind : SimulatedKind {
+  WeakKind() { machine.faults.weak = true; }
+};
+
+struct DaemonKind {
+  NodeHost host;
+  std::shared_ptr<Node> make(Loop& loop) {
+    return std::make_shared<DaemonNode>(loop, host.server->address(), host.server->id(), host.credentials);
   }
 };
 
@@ -87,7 +109,7 @@ class Subject {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("A node gives back what was stored, whole and in ranges", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("A node gives back what was stored, whole and in ranges", "", MemoryKind, DirKind, SimulatedKind, WeakKind, DaemonKind) {
   Subject<TestType> node;
   REQUIRE(node.put("object-a1", "0123456789"));
   REQUIRE(node.put("empty", ""));
@@ -102,7 +124,7 @@ TEMPLATE_TEST_CASE("A node gives back what was stored, whole and in ranges", "",
   CHECK(node.size("empty") == 0u);
 }
 
-TEMPLATE_TEST_CASE("A name on a node never changes its content", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("A name on a node never changes its content", "", MemoryKind, DirKind, SimulatedKind, DaemonKind) {
   Subject<TestType> node;
   REQUIRE(node.put("name", "content"));
   CHECK(node.put("name", "content"));
@@ -115,7 +137,62 @@ TEMPLATE_TEST_CASE("A name on a node never changes its content", "", MemoryKind,
   CHECK(node.get("name") == "other");
 }
 
-TEMPLATE_TEST_CASE("Of writers that race for a name on a node one wins, and all know it", "", MemoryKind, DirKind) {
+TEST_CASE("A weak store takes other content under a name, and never a mixture of the two") {
+  Subject<WeakKind> node;
+  REQUIRE(node.put("name", "content"));
+  CHECK(node.put("name", "content"));
+  REQUIRE(node.put("name", "other, and longer"));
+  CHECK(node.get("name") == "other, and longer");
+  CHECK(node.size("name") == 17u);
+  CHECK(node.usage()->used_bytes == 17);
+  REQUIRE(node.put("name", "short"));
+  CHECK(node.get("name") == "short");
+  CHECK(node.usage()->used_bytes == 5);
+  CHECK(node.remove({"name"}) == 1u);
+  CHECK(node.get("name").error().code == Code::not_found);
+  CHECK(node.usage()->used_bytes == 0);
+}
+
+TEST_CASE("A weak store lists an object some time after it can be read, and then in byte order, page by page") {
+  VirtualLoop loop;
+  WeakKind kind;
+  const auto node = kind.make(loop);
+  const auto list = [&](std::string after, std::size_t limit) {
+    std::vector<std::string> names{"not answered"};
+    bool done = false;
+    asio::co_spawn(loop.executor(), node->list("n", std::move(after), limit), [&](std::exception_ptr, Result<std::vector<std::string>> answer) {
+      if (answer) names = std::move(*answer);
+      done = true;
+    });
+    REQUIRE(loop.run_until([&] { return done; }));
+    return names;
+  };
+  const auto put = [&](std::string name) {
+    Result<> stored = fail(Code::io, "not answered");
+    bool done = false;
+    asio::co_spawn(loop.executor(), node->put(std::move(name), Subject<WeakKind>::body("x")), [&](std::exception_ptr, Result<> answer) {
+      stored = std::move(answer);
+      done = true;
+    });
+    REQUIRE(loop.run_until([&] { return done; }));
+    REQUIRE(stored);
+    Result<Bytes> read = fail(Code::io, "not answered");
+    asio::co_spawn(loop.executor(), node->get("n2", 0, 1), [&](std::exception_ptr, Result<Bytes> answer) { read = std::move(answer); });
+    loop.run_ready();
+    CHECK(read);
+  };
+  put("n2");
+  loop.run_for(std::chrono::seconds(10));
+  put("n1");
+  put("n3");
+  CHECK(list("", 10) == std::vector<std::string>{"n2"});
+  loop.run_for(std::chrono::seconds(10));
+  CHECK(list("", 10) == std::vector<std::string>{"n1", "n2", "n3"});
+  CHECK(list("", 2) == std::vector<std::string>{"n1", "n2"});
+  CHECK(list("n2", 2) == std::vector<std::string>{"n3"});
+}
+
+TEMPLATE_TEST_CASE("Of writers that race for a name on a node one wins, and all know it", "", MemoryKind, DirKind, SimulatedKind, DaemonKind) {
   Subject<TestType> node;
   for (int round = 0; round < 20; ++round) {
     const std::string name = "raced-" + std::to_string(round);
@@ -139,7 +216,7 @@ TEMPLATE_TEST_CASE("Of writers that race for a name on a node one wins, and all 
   }
 }
 
-TEMPLATE_TEST_CASE("A node says plainly that it does not hold an object", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("A node says plainly that it does not hold an object", "", MemoryKind, DirKind, SimulatedKind, WeakKind, DaemonKind) {
   Subject<TestType> node;
   CHECK(node.get("none").error().code == Code::not_found);
   CHECK(node.size("none").error().code == Code::not_found);
@@ -148,7 +225,7 @@ TEMPLATE_TEST_CASE("A node says plainly that it does not hold an object", "", Me
   CHECK(node.list("") == std::vector<std::string>{});
 }
 
-TEMPLATE_TEST_CASE("Names on a node list by prefix, page by page, in byte order", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("Names on a node list by prefix, page by page, in byte order", "", MemoryKind, DirKind, SimulatedKind, DaemonKind) {
   Subject<TestType> node;
   std::vector<std::string> all;
   for (int i = 0; i < 60; ++i) {
@@ -177,7 +254,7 @@ TEMPLATE_TEST_CASE("Names on a node list by prefix, page by page, in byte order"
   }
 }
 
-TEMPLATE_TEST_CASE("Names that could leave a node's folder are refused", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("Names that could leave a node's folder are refused", "", MemoryKind, DirKind, SimulatedKind, WeakKind, DaemonKind) {
   Subject<TestType> node;
   for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string(".hidden"),
                                   std::string("a/b"), std::string("../x"), std::string("a\0b", 3), std::string("ä"),
@@ -190,7 +267,7 @@ TEMPLATE_TEST_CASE("Names that could leave a node's folder are refused", "", Mem
   CHECK(node.put("A-Z_0.9", "x"));
 }
 
-TEMPLATE_TEST_CASE("A node knows how much it holds and how much more it can take", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("A node knows how much it holds and how much more it can take", "", MemoryKind, DirKind, SimulatedKind, WeakKind, DaemonKind) {
   Subject<TestType> node;
   const auto before = node.usage();
   REQUIRE(before);
@@ -203,7 +280,7 @@ TEMPLATE_TEST_CASE("A node knows how much it holds and how much more it can take
   while (node.usage()->used_bytes != 500) std::this_thread::yield();  // a folder is counted beside
 }
 
-TEMPLATE_TEST_CASE("Large objects in many pieces come back byte for byte", "", MemoryKind, DirKind) {
+TEMPLATE_TEST_CASE("Large objects in many pieces come back byte for byte", "", MemoryKind, DirKind, SimulatedKind, WeakKind, DaemonKind) {
   Subject<TestType> node;
   auto whole = std::make_shared<std::string>();
   for (int i = 0; i < 3 << 20; ++i) whole->push_back(static_cast<char>(i * 131 + (i >> 9)));

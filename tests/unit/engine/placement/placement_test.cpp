@@ -103,6 +103,89 @@ TEST_CASE("No label value holds more shards than an even spread would give it") 
   }));
 }
 
+namespace {
+
+/// For each key in turn, by how many shards its values hold more than may be lost.
+std::vector<std::size_t> excess(const World& world, const std::vector<std::string>& keys, const std::vector<std::size_t>& holders, std::size_t need) {
+  const std::size_t limit = holders.size() - std::min(holders.size(), need);
+  std::vector<std::size_t> result;
+  for (const std::string& key : keys) {
+    std::map<std::string, std::size_t> loads;
+    for (const std::size_t holder : holders) {
+      const auto label = world.labels[holder].find(key);
+      ++loads[label == world.labels[holder].end() ? "" : label->second];
+    }
+    std::size_t over = 0;
+    for (const auto& load : loads) over += load.second > limit ? load.second - limit : 0;
+    result.push_back(over);
+  }
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("Where the loss of any one country, operator or network can be survived it is") {
+  CHECK(rc::check([](std::uint64_t seed) {
+    SeededRandom random(seed);
+    World world;
+    const std::vector<std::string> all_keys{"operator", "country", "network", "rack"};
+    const std::vector<std::string> keys(all_keys.begin(), all_keys.begin() + static_cast<std::ptrdiff_t>(1 + random.below(4)));
+    const std::size_t nodes = 2 + random.below(8);
+    for (std::size_t i = 0; i < nodes; ++i) {
+      Labels labels;
+      for (const std::string& key : keys)
+        if (const auto value = random.below(5); value > 0) labels[key] = std::to_string(value);
+      world.add(std::move(labels), random.u64() >> random.below(60));
+    }
+    const std::size_t occupied_count = random.below(std::min<std::size_t>(nodes, 3));
+    std::vector<PlacementNode> occupied;
+    std::vector<std::size_t> held;
+    for (std::size_t i = 0; i < occupied_count; ++i) {
+      occupied.push_back(world.node(i));
+      held.push_back(i);
+    }
+    const std::size_t count = 1 + random.below(nodes - occupied_count);
+    const std::size_t need = 1 + random.below(occupied_count + count);
+    const auto homes = place_shards(shards(count), world.all(), occupied, random, need);
+    RC_ASSERT(homes.size() == count);
+    std::vector<std::size_t> holders = held;
+    for (const ShardHome& home : homes) holders.push_back(world.index_of(home.node));
+    const auto reached = excess(world, keys, holders, need);
+    // Every choice there is.
+    for (std::uint32_t subset = 0; subset < (1u << nodes); ++subset) {
+      if (static_cast<std::size_t>(__builtin_popcount(subset)) != count || (subset & ((1u << occupied_count) - 1)) != 0) continue;
+      std::vector<std::size_t> other = held;
+      for (std::size_t i = 0; i < nodes; ++i)
+        if ((subset >> i) & 1) other.push_back(i);
+      RC_ASSERT(reached <= excess(world, keys, other, need));
+    }
+  }));
+}
+
+TEST_CASE("Two conflicting keys are matched, where choosing step by step would fail") {
+  // Each country and each operator may hold one shard. a1 is the first choice of a chooser who looks no further.
+  World world;
+  world.add({{"operator", "anna"}, {"country", "de"}}, std::uint64_t{1} << 50);
+  world.add({{"operator", "anna"}, {"country", "fr"}});
+  world.add({{"operator", "berta"}, {"country", "de"}});
+  SeededRandom random(5);
+  const auto homes = place_shards(shards(2), world.all(), {}, random, 1);
+  CHECK(world.loads(homes, "country") == std::map<std::string, std::size_t>{{"de", 1}, {"fr", 1}});
+  CHECK(world.loads(homes, "operator") == std::map<std::string, std::size_t>{{"anna", 1}, {"berta", 1}});
+}
+
+TEST_CASE("Hundreds of nodes with four keys: twenty nine shards survive any one value") {
+  SeededRandom random(6);
+  World world;
+  for (int i = 0; i < 600; ++i)
+    world.add({{"operator", std::to_string(random.below(40))}, {"country", std::to_string(random.below(6))},
+               {"network", std::to_string(random.below(12))}, {"hardware", std::to_string(random.below(5))}}, random.u64() >> 20);
+  const auto homes = place_shards(shards(80), world.all(), {}, random, 29);
+  REQUIRE(homes.size() == 80);
+  for (const char* key : {"operator", "country", "network", "hardware"}) CHECK(largest(world.loads(homes, key)) <= 80 - 29);
+  CHECK(largest(world.loads(homes, "country")) <= 15);
+}
+
 TEST_CASE("What is placed already weighs in the spread of what is added") {
   World world;
   for (int i = 0; i < 3; ++i) world.add({{"country", "de"}});

@@ -274,3 +274,47 @@ TEST_CASE("Reads do not wait behind uploads") {
   CHECK(drive.loop.now() - start == 10ms);
   CHECK(uploads < 50);
 }
+
+TEST_CASE("A node that lagged twice is not waited for a third time, until it keeps up again") {
+  Stored drive;
+  for (auto& node : drive.nodes) node->faults.delay = 5ms;
+  drive.holder(2).faults.delay = 700ms;
+  for (int i = 0; i < HealthTable::lags_max; ++i) {
+    const MonotonicTime start = drive.loop.now();
+    drive.check(drive.fetch(2, 3), 2);
+    CHECK(drive.loop.now() - start >= 35ms);
+  }
+  for (int i = 0; i < 5; ++i) {
+    const MonotonicTime start = drive.loop.now();
+    drive.check(drive.fetch(2, 3), 2);
+    CHECK(drive.loop.now() - start == 5ms);
+  }
+  drive.holder(2).faults.delay = 1ms;
+  drive.check(drive.fetch(2, 3), 2);
+  const auto before = drive.counters();
+  CHECK(drive.fetch(2, 3)->size() == 1);
+  CHECK(drive.counters().node_reads == before.node_reads + 1);
+}
+
+TEST_CASE("Reads keep to their limit, and nobody is taken for slow because of it") {
+  Stored drive;
+  Flow flow;
+  flow.download_limit = 50'000;
+  drive.engine->set_flow(flow);
+  const auto before = drive.counters();
+  int ended = 0;
+  const MonotonicTime start = drive.loop.now();
+  for (int i = 0; i < 1000; ++i) {
+    FetchRequest request = drive.fetch_request(static_cast<std::size_t>(i % 6), 3);
+    request.done = [&](auto result) {
+      CHECK(result);
+      ++ended;
+    };
+    drive.engine->fetch(std::move(request));
+  }
+  REQUIRE(drive.loop.run_until([&] { return ended == 1000; }));
+  CHECK(drive.loop.now() - start >= 9900ms);  // 500,000 bytes, but for the last
+  CHECK(drive.loop.now() - start <= 10100ms);
+  CHECK(drive.counters().node_reads == before.node_reads + 1000);
+  for (std::size_t i = 0; i < 6; ++i) CHECK(drive.state(i) == NodeState::ok);
+}

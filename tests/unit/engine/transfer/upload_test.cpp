@@ -65,6 +65,18 @@ TEST_CASE("With too few nodes what can be stored is stored, and the upload says 
   check_homes(drive, 6);
 }
 
+TEST_CASE("An upload that goes on gives no node a second shard, though it is the only one left") {
+  VirtualEngine drive(2);
+  drive.node(1).faults.absent = true;
+  auto rest = drive.upload_request(2);
+  rest.shards = {ShardIndex(1)};
+  rest.placed = {{ShardIndex(0), drive.specs[0].id}};
+  const auto result = drive.upload(std::move(rest));
+  REQUIRE_FALSE(result);
+  CHECK(result.error().code == Code::unavailable);
+  CHECK(drive.node(0).objects.empty());
+}
+
 TEST_CASE("A full node is passed over until there is room again") {
   VirtualEngine drive(4, {}, 1500);
   REQUIRE(drive.upload(3));
@@ -212,4 +224,171 @@ TEST_CASE("Closing cancels what runs, each once, and a handle may outlive the en
   drive.engine.reset();
   for (const auto& handle : handles) handle->cancel();
   CHECK(ended == 10);
+}
+
+namespace {
+
+/// Eight nodes that store at once, but for the first two.
+struct TwoLate : VirtualEngine {
+  explicit TwoLate(std::uint64_t seed) : VirtualEngine(8, {}, std::uint64_t{1} << 30, seed) {
+    for (std::size_t i = 0; i < 8; ++i) node(i).faults.put_delay = i < 2 ? Duration(1h) : Duration(20ms);
+  }
+  bool late(const ShardHome& home) const { return index_of(home.node) < 2; }
+  UploadRequest request(const std::string& name) {
+    homes.clear();
+    UploadRequest made = upload_request(6);
+    made.object_name = [name](ShardIndex shard, NodeId) { return name + std::to_string(shard.value); };
+    return made;
+  }
+  std::size_t puts() const {
+    std::size_t sum = 0;
+    for (const auto& each : nodes) sum += each->puts;
+    return sum;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("A late shard goes to another node as well, and the first of the two wins") {
+  std::size_t hedged = 0;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    INFO("seed " << seed);
+    TwoLate drive(seed);
+    const MonotonicTime start = drive.loop.now();
+    REQUIRE(drive.upload(drive.request("shard-")));
+    CHECK(drive.loop.now() - start <= 1100ms);  // the further node may be the other late one
+    check_homes(drive, 6);
+    CHECK(drive.homes.size() == 6);
+    CHECK(std::none_of(drive.homes.begin(), drive.homes.end(), [&](const ShardHome& home) { return drive.late(home); }));
+    // One more for each shard that a late node had, and nothing runs there any more.
+    const std::size_t late = drive.node(0).puts + drive.node(1).puts;
+    CHECK(drive.puts() == 6 + late);
+    for (auto& node : drive.nodes) CHECK(node->running == 0);
+    hedged += late;
+  }
+  CHECK(hedged >= 6);
+}
+
+TEST_CASE("Nodes that were late get nothing for some minutes, unless labels ask for them") {
+  TwoLate drive(3);
+  for (int i = 0; i < 6; ++i) REQUIRE(drive.upload(drive.request("first" + std::to_string(i) + "-")));
+  const std::size_t asked = drive.node(0).puts + drive.node(1).puts;
+  REQUIRE(drive.node(0).puts >= 1);
+  REQUIRE(drive.node(1).puts >= 1);
+  CHECK(asked <= 4);
+  for (int i = 0; i < 6; ++i) REQUIRE(drive.upload(drive.request("second" + std::to_string(i) + "-")));
+  CHECK(drive.node(0).puts + drive.node(1).puts == asked);
+
+  // Country b has the late ones alone: four of six shards in country a would be one too many to lose.
+  std::vector<NodeSpec> specs = drive.specs;
+  for (std::size_t i = 0; i < specs.size(); ++i) specs[i].labels["country"] = i < 2 ? "b" : "a" + std::to_string(i / 6);
+  REQUIRE(drive.engine->set_nodes(specs));
+  UploadRequest labelled = drive.request("third-");
+  labelled.need = 3;
+  drive.engine->upload(std::move(labelled));
+  drive.loop.run_for(10ms);
+  CHECK(drive.node(0).puts + drive.node(1).puts > asked);
+}
+
+TEST_CASE("Where nobody can take over, a late node keeps its shard and its time") {
+  VirtualEngine drive(6);
+  for (auto& node : drive.nodes) node->faults.put_delay = 20ms;
+  drive.node(4).faults.put_delay = 60s;
+  const MonotonicTime start = drive.loop.now();
+  REQUIRE(drive.upload(6));
+  CHECK(drive.loop.now() - start == 60s);
+  check_homes(drive, 6);
+  for (auto& node : drive.nodes) CHECK(node->puts == 1);
+}
+
+TEST_CASE("A late node that ends before the one asked in its place keeps the shard") {
+  std::size_t hedged = 0;
+  for (std::uint64_t seed = 1; seed <= 8; ++seed) {
+    TwoLate drive(seed);
+    for (std::size_t i = 0; i < 2; ++i) drive.node(i).faults.put_delay = 3s;
+    auto request = drive.request("shard-");
+    bool done = false;
+    request.done = [&](Result<> result) {
+      CHECK(result);
+      done = true;
+    };
+    drive.engine->upload(std::move(request));
+    drive.loop.run_for(100ms);
+    // From now on everyone takes far longer than the late ones still will.
+    for (auto& node : drive.nodes) node->faults.put_delay = 1h;
+    REQUIRE(drive.loop.run_until([&] { return done; }, 5s));
+    check_homes(drive, 6);
+    CHECK(drive.homes.size() == 6);
+    for (auto& node : drive.nodes) CHECK(node->running == 0);
+    hedged += drive.puts() - 6;
+  }
+  CHECK(hedged >= 2);
+}
+
+TEST_CASE("While paused nothing is stored and reads are answered; after that all goes on") {
+  VirtualEngine drive(6);
+  REQUIRE(drive.upload(6));
+  Flow flow;
+  flow.paused = true;
+  drive.engine->set_flow(flow);
+  CHECK(drive.engine->flow() == flow);
+  UploadRequest request = drive.upload_request(6);
+  request.object_name = [](ShardIndex shard, NodeId) { return "more-" + std::to_string(shard.value); };
+  request.on_stored = {};
+  std::optional<Result<>> outcome;
+  request.done = [&](Result<> result) { outcome = std::move(result); };
+  drive.engine->upload(std::move(request));
+  drive.loop.run_for(10min);
+  CHECK_FALSE(outcome);
+  for (auto& node : drive.nodes) CHECK(node->puts == 1);
+  CHECK(drive.fetch(1, 3));
+  drive.engine->set_flow({});
+  REQUIRE(drive.loop.run_until([&] { return outcome.has_value(); }, 1s));
+  CHECK(*outcome);
+}
+
+namespace {
+
+/// Begins so many uploads of six objects of 1000 bytes each.
+void begin_uploads(VirtualEngine& drive, int count, int& ended) {
+  for (int i = 0; i < count; ++i) {
+    UploadRequest request = drive.upload_request(6);
+    request.object_name = [i](ShardIndex shard, NodeId) { return "u" + std::to_string(i) + "-" + std::to_string(shard.value); };
+    request.on_stored = {};
+    request.done = [&ended](Result<> result) {
+      CHECK(result);
+      ++ended;
+    };
+    drive.engine->upload(std::move(request));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Uploads keep to their limit, all of them together") {
+  VirtualEngine drive(6);
+  Flow flow;
+  flow.upload_limit = 60'000;
+  drive.engine->set_flow(flow);
+  int ended = 0;
+  const MonotonicTime start = drive.loop.now();
+  begin_uploads(drive, 100, ended);
+  REQUIRE(drive.loop.run_until([&] { return ended == 100; }));
+  CHECK(drive.loop.now() - start >= 9900ms);  // 600,000 bytes, but for the last
+  CHECK(drive.loop.now() - start <= 10100ms);
+  CHECK(drive.engine->counters().node_write_bytes == 600'000);
+}
+
+TEST_CASE("A limit changes while uploads run, and what waits for it goes on") {
+  VirtualEngine drive(6);
+  Flow flow;
+  flow.upload_limit = 1;  // counts as the least
+  drive.engine->set_flow(flow);
+  CHECK(drive.engine->flow().upload_limit == Flow::limit_min);
+  int ended = 0;
+  begin_uploads(drive, 100, ended);
+  drive.loop.run_for(3s);
+  CHECK(ended < 20);
+  drive.engine->set_flow({});
+  REQUIRE(drive.loop.run_until([&] { return ended == 100; }, 1s));
 }

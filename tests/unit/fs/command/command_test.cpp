@@ -109,6 +109,42 @@ TEST_CASE("Without a drive, or with one that is not mounted, commands end with 3
   CHECK(run(folder, {"status"}).output.find("not mounted") != std::string::npos);
 }
 
+TEST_CASE("A drive that is not mounted can be checked") {
+  TemporaryFolder folder;
+  CHECK(run(folder, {"check"}).exit == 3);
+  REQUIRE(run(folder, {"init", "--no-kit"}).exit == 0);
+  const Ran ran = run(folder, {"check", "--read-data", "--json"});
+  CHECK(ran.exit == 0);
+  const json report = json::parse(ran.output);
+  CHECK(report.at("sound") == true);
+  CHECK(report.at("complete") == true);
+  CHECK(report.at("nodes").size() == 6);
+  CHECK(run(folder, {"check", "--repair"}).exit == 0);
+  CHECK(run(folder, {"check", "--read-data=0"}).exit == 2);
+  // A node that is gone is no damage, and no answer either.
+  std::filesystem::remove_all(json::parse(run(folder, {"node", "list", "--json"}).output).at("nodes").at(0).at("url").get<std::string>().substr(4));
+  CHECK(run(folder, {"check"}).exit == 6);
+}
+
+TEST_CASE("The redundancy of a drive that is not mounted can be seen and changed") {
+  TemporaryFolder folder;
+  REQUIRE(run(folder, {"init", "--no-kit"}).exit == 0);
+  CHECK(run(folder, {"redundancy"}).output.starts_with("3/6: "));
+  CHECK(run(folder, {"redundancy", "set", "2/5"}).exit == 0);
+  const json shown = json::parse(run(folder, {"redundancy", "--json"}).output);
+  CHECK(shown.at("redundancy") == json{{"k", 2}, {"r", 4}, {"n", 5}});
+  CHECK(shown.at("suggested") == json{{"k", 3}, {"r", 5}, {"n", 6}});
+  CHECK(run(folder, {"redundancy"}).output.find("atoll redundancy set 3/6") != std::string::npos);
+  CHECK(run(folder, {"redundancy", "set", "default", "2/4", "--protect-min", "2"}).exit == 0);
+  CHECK(json::parse(run(folder, {"status", "--json"}).output).at("redundancy") == json{{"k", 2}, {"r", 2}, {"n", 4}});
+  CHECK(run(folder, {"redundancy", "set", "4/3"}).exit == 2);
+  CHECK(run(folder, {"redundancy", "set", "2/4", "--protect-min", "5"}).exit == 2);
+  CHECK(run(folder, {"redundancy", "set", "3/7"}).exit == 6);
+  const Ran added = run(folder, {"node", "add", "dir:" + (folder / "more")});
+  CHECK(added.exit == 0);
+  CHECK(added.output.find("For 7 nodes, 3/7 is suggested") != std::string::npos);
+}
+
 TEST_CASE("Init writes the kit for its owner alone and never over another file") {
   TemporaryFolder folder;
   const Ran ran = run(folder, {"init", "--kit", folder / "kit"});
@@ -117,6 +153,12 @@ TEST_CASE("Init writes the kit for its owner alone and never over another file")
   REQUIRE(::stat((folder / "kit").c_str(), &stat) == 0);
   CHECK((stat.st_mode & 0777) == 0600);
   CHECK(ran.output.find("share this disk") != std::string::npos);
+  CHECK(!std::filesystem::exists(folder / "home/default.recovery-kit.pdf"));
+  REQUIRE(run(folder, {"init", "second"}).exit == 0);
+  REQUIRE(::stat((folder / "home/second.recovery-kit.pdf").c_str(), &stat) == 0);
+  CHECK((stat.st_mode & 0777) == 0600);
+  REQUIRE(run(folder, {"init", "third", "--no-kit"}).exit == 0);
+  CHECK(!std::filesystem::exists(folder / "home/third.recovery-kit.pdf"));
   CHECK(run(folder, {"init"}).exit == 4);
   CHECK(run(folder, {"init", "other", "--kit", folder / "kit"}).exit == 1);
   CHECK(!std::filesystem::exists(folder / "home/other"));

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fs/config/places.h"
+#include "fs/config/quantities.h"
 
 using namespace atl;
 
@@ -103,4 +104,38 @@ TEST_CASE("A name that could leave its folder or meet another's is no drive's na
   }
   CHECK(!places_with({{"HOME", "/h"}}, false, std::string(65, 'a')));
   CHECK(places_with({{"HOME", "/h"}}, false, "My-drive_2.0"));
+}
+
+TEST_CASE("Times and labels on a command line are read strictly") {
+  CHECK(parse_seconds("90") == std::chrono::seconds(90));
+  CHECK(parse_seconds("90s") == std::chrono::seconds(90));
+  CHECK(parse_seconds("15m") == std::chrono::minutes(15));
+  CHECK(parse_seconds("7d") == std::chrono::hours(7 * 24));
+  for (const char* nonsense : {"", "d", "-1", "1.5h", "1w", "1 h", "99999999999d"}) {
+    CAPTURE(nonsense);
+    CHECK(parse_seconds(nonsense).error().code == Code::invalid);
+  }
+  CHECK(parse_labels({"country=de", "operator=Anna & Co"}) == Labels{{"country", "de"}, {"operator", "Anna & Co"}});
+  CHECK(parse_labels({"a=b=c"}) == Labels{{"a", "b=c"}});
+  for (const std::vector<std::string>& nonsense : {std::vector<std::string>{"country"}, {"=de"}, {"country="}, {"Country=de"}, {"a=1", "a=2"}}) {
+    CAPTURE(nonsense);
+    CHECK(parse_labels(nonsense).error().code == Code::invalid);
+  }
+}
+
+TEST_CASE("A mount's limits are rates or none") {
+  Config config;
+  REQUIRE(read_config(config, "upload_limit = \"2MiB/s\"\ndownload_limit = \"200KiB\"\npaused = true\n", "f"));
+  CHECK(config.flow.upload_limit == 2u << 20);
+  CHECK(config.flow.download_limit == 200u << 10);
+  CHECK(config.flow.paused);
+  REQUIRE(set_config(config, "upload_limit", "none"));
+  CHECK(config.flow.upload_limit == 0);
+  for (const std::string text : {"", "fast", "-1", "1KiB", "2MiB/h", "/s"}) {
+    INFO(text);
+    const auto set = set_config(config, "download_limit", text);
+    REQUIRE(!set);
+    CHECK(set.error().code == Code::invalid);
+    CHECK(config.flow.download_limit == 200u << 10);
+  }
 }
