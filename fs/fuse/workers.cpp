@@ -21,26 +21,25 @@ void ignore_wake(int) {}
 }  // namespace
 
 Workers::Workers(fuse_session* session, std::size_t kept, std::size_t max, std::function<void()> ended)
-    : session_(session), kept_(kept), max_(max), ended_(std::move(ended)) {
+    : session_(session), ended_(std::move(ended)), roster_(kept, max) {
   struct sigaction action {};
   action.sa_handler = ignore_wake;  // no SA_RESTART: read(2) ends with EINTR
   sigaction(wake_signal, &action, nullptr);
 }
 
 void Workers::start() {
-  std::unique_lock lock(mutex_);
-  add(lock);
+  const std::lock_guard lock(mutex_);
+  add();
 }
 
-void Workers::add(std::unique_lock<std::mutex>&) {
-  ++count_;
-  ++receiving_;
+void Workers::add() {
+  roster_.started();
   try {
     std::thread([this] { run(); }).detach();
   } catch (const std::system_error&) {
-    --count_;  // the ones there are go on alone
-    --receiving_;
-    if (count_ == 0) throw;
+    roster_.gave_up();
+    roster_.ended();
+    if (roster_.threads() == 0) throw;  // otherwise those there are go on alone
   }
 }
 
@@ -58,8 +57,8 @@ void Workers::run() {
 
   fuse_buf buffer{};
   bool gone = false;
-  for (;;) {
-    if (stopping_.load()) break;
+  bool waiting = true;
+  while (waiting && !stopping_.load()) {
     const int received = fuse_session_receive_buf(session_, &buffer);
     if (received == -EINTR || received == -EAGAIN || received == -ENOENT) continue;
     if (received <= 0) {
@@ -67,20 +66,17 @@ void Workers::run() {
       break;
     }
     {
-      std::unique_lock lock(mutex_);
-      if (--receiving_ == 0 && count_ < max_ && !stopping_.load()) add(lock);
+      const std::lock_guard lock(mutex_);
+      if (roster_.received() && !stopping_.load()) add();
     }
     fuse_session_process_buf(session_, &buffer);
-    {
-      const std::lock_guard lock(mutex_);
-      ++receiving_;
-      if (receiving_ > kept_) break;
-    }
+    const std::lock_guard lock(mutex_);
+    waiting = roster_.answered();
   }
   std::free(buffer.mem);
 
   std::unique_lock lock(mutex_);
-  --receiving_;
+  if (waiting) roster_.gave_up();
   threads_.erase(self);
   const bool tell = gone && !told_ && !stopping_.load();
   told_ = told_ || tell;
@@ -89,7 +85,7 @@ void Workers::run() {
     ended_();
     lock.lock();
   }
-  --count_;
+  roster_.ended();
   // Under the lock: the owner may destroy this the moment it sees zero.
   gone_.notify_all();
 }
@@ -97,7 +93,7 @@ void Workers::run() {
 void Workers::stop() {
   std::unique_lock lock(mutex_);
   stopping_.store(true);
-  while (count_ > 0) {
+  while (roster_.threads() > 0) {
     // Again and again: a signal that arrives just before read(2) wakes nobody.
     for (const pthread_t thread : threads_) pthread_kill(thread, wake_signal);
     gone_.wait_for(lock, std::chrono::milliseconds(5));

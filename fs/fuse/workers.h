@@ -11,6 +11,8 @@
 #include <mutex>
 #include <thread>
 
+#include "fs/fuse/roster.h"
+
 struct fuse_session;
 
 namespace atl {
@@ -26,19 +28,16 @@ class Workers {
   void stop();
 
  private:
-  void add(std::unique_lock<std::mutex>& lock);
+  void add();  // with mutex_ held
   void run();
 
   fuse_session* const session_;
-  const std::size_t kept_;
-  const std::size_t max_;
   std::function<void()> ended_;
 
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable gone_;
-  std::size_t count_ = 0;      // guarded by mutex_
-  std::size_t receiving_ = 0;  // guarded by mutex_
+  Roster roster_;  // guarded by mutex_
   bool told_ = false;          // guarded by mutex_
   std::list<std::thread::native_handle_type> threads_;  // guarded by mutex_
 };
