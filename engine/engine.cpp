@@ -10,6 +10,7 @@
 #include "engine/net/tls.h"
 #include "engine/node/daemon_node.h"
 #include "engine/node/dir_node.h"
+#include "engine/node_checks.h"
 
 namespace atl {
 
@@ -61,7 +62,7 @@ struct Machine {
   }
 };
 
-class ThreadEngine final : public Engine, public FlowControl, public StatisticsKeeper {
+class ThreadEngine final : public Engine, public FlowControl, public StatisticsKeeper, public NodeChecks {
  public:
   ThreadEngine(std::unique_ptr<Machine> machine, Duration patience)
       : machine_(std::move(machine)), core_(*machine_->core), patience_(patience) {}
@@ -109,6 +110,11 @@ class ThreadEngine final : public Engine, public FlowControl, public StatisticsK
   void set_flow(const Flow& flow) override { core_.set_flow(flow); }
   Flow flow() const override { return core_.flow(); }
   std::map<NodeId, NodeStatistics> statistics() const override { return core_.statistics(); }
+  void check_nodes(Duration patience) override {
+    const auto asked = std::make_shared<std::promise<void>>();
+    core_.check_nodes([asked] { asked->set_value(); });
+    (void)asked->get_future().wait_for(patience);  // a node that says nothing is absent when its time is over
+  }
   void on_node_change(std::function<void()> callback) override { core_.on_node_change(std::move(callback)); }
 
  private:

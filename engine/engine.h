@@ -121,7 +121,7 @@ struct ObjectStat {
 struct EngineOptions {
   std::size_t transfers_max = 32;          // at once, over all nodes
   std::size_t transfers_per_node_max = 4;
-  Duration probe_interval = std::chrono::seconds(5);   // how often an absent node is looked for
+  Duration probe_interval = std::chrono::seconds(5);   // how often an absent node is looked for, and one that owes an answer
   Duration hedge_after_min = std::chrono::milliseconds(30);
   Duration put_timeout = std::chrono::seconds(120);    // also of removals and listings
   Duration get_timeout = std::chrono::seconds(15);     // a node silent for so long counts as absent

@@ -14,6 +14,9 @@ namespace atl {
 namespace {
 
 constexpr Duration probe_timeout = std::chrono::seconds(10);
+/// A node that is busy all the time needs no probe, but others may fill it up: it is asked for its room this many times
+/// more seldom than a silent one whether it is there.
+constexpr int measured_per_silence = 12;
 
 tl::unexpected<Error> closed() { return fail(Code::cancelled, "the engine is closed"); }
 
@@ -54,6 +57,7 @@ void EngineCore::close() {
     closed_ = true;
     change_callback_ = nullptr;
     probed_callback_ = nullptr;
+    checks_.clear();
     parts_.loop.cancel(probe_timer_);
     parts_.loop.cancel(patience_timer_);
     const auto running = parts_.running;  // each leaves the set as it stops
@@ -169,6 +173,7 @@ void EngineCore::add_node(const NodeSpec& spec, std::shared_ptr<Node> node) {
 void EngineCore::retire_node(std::size_t node) {
   parts_.retire_node(node);
   tell_if_probed();
+  tell_checks(node);
 }
 
 std::vector<NodeStatus> EngineCore::nodes() const { return parts_.health.snapshot(); }
@@ -211,9 +216,47 @@ void EngineCore::node_changed(std::size_t node) {
 void EngineCore::probe_all() {
   if (closed_) return;
   for (std::size_t node = 0; node < parts_.nodes.size(); ++node) {
-    if (!probing_[node] && !parts_.health.retired(node)) probe(node);
+    if (wants_probe(node, parts_.nodes[node]->silence_max())) probe(node);
   }
   probe_timer_ = parts_.loop.after(parts_.options.probe_interval, [this] { probe_all(); });
+}
+
+bool EngineCore::wants_probe(std::size_t node, Duration silence_max) const {
+  if (probing_[node] || parts_.health.retired(node)) return false;
+  // Only an answer shows that an absent node is back, and a full or lying one may be used again.
+  const NodeState state = parts_.health.state(node);
+  if (state != NodeState::ok && state != NodeState::slow) return true;
+  // A call under way may take minutes: whether it is worth waiting for, a node that has frozen does not say.
+  const Duration patience = parts_.slots.running(node) > 0 ? std::min(silence_max, parts_.options.probe_interval) : silence_max;
+  return !parts_.health.heard_within(node, patience) || !parts_.health.measured_within(node, measured_per_silence * silence_max);
+}
+
+void EngineCore::check_nodes(std::function<void()> asked) {
+  parts_.gate->post([this, asked = std::move(asked)] {
+    if (closed_) return;
+    Check check;
+    check.asked = asked;
+    for (std::size_t node = 0; node < parts_.nodes.size(); ++node) {
+      if (!parts_.health.reachable(node) || parts_.health.heard_within(node, parts_.options.probe_interval)) continue;
+      if (wants_probe(node, parts_.options.probe_interval)) probe(node);
+      if (probing_[node]) check.nodes.insert(node);
+    }
+    if (check.nodes.empty()) return check.asked();
+    checks_.push_back(std::move(check));
+  });
+}
+
+void EngineCore::tell_checks(std::size_t node) {
+  for (auto check = checks_.begin(); check != checks_.end();) {
+    check->nodes.erase(node);
+    if (!check->nodes.empty()) {
+      ++check;
+      continue;
+    }
+    const auto asked = std::move(check->asked);
+    check = checks_.erase(check);
+    asked();
+  }
 }
 
 void EngineCore::probe(std::size_t node) {
@@ -228,6 +271,7 @@ void EngineCore::probe(std::size_t node) {
     if (usage) parts_.health.measured(node, *usage);
     probed_[node] = true;
     tell_if_probed();
+    tell_checks(node);
   };
   plan.settled = [this, node] { probing_[node] = false; };
   start_operation(parts_, std::move(plan));

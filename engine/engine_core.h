@@ -5,8 +5,10 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "engine/engine.h"
@@ -47,17 +49,23 @@ class EngineCore final : public Engine, public FlowControl, public StatisticsKee
   std::map<NodeId, Duration> ship_intervals() const override;
   void on_node_change(std::function<void()> callback) override;
 
+  /// Probes the present nodes that have said nothing for probe_interval; `asked` runs on the loop's thread once each of
+  /// these has answered or failed, or never, if the engine is closed.
+  void check_nodes(std::function<void()> asked);
   /// Runs `ready` on the loop's thread once every node has been probed, or has had `patience`.
   void when_probed(Duration patience, std::function<void()> ready);
 
  private:
   bool begin(std::shared_ptr<RunningTransfer> transfer);
   void probe_all();
+  /// Whether a node that has said nothing for `silence_max` is to be asked.
+  bool wants_probe(std::size_t node, Duration silence_max) const;
   void probe(std::size_t node);
   void add_node(const NodeSpec& spec, std::shared_ptr<Node> node);
   void retire_node(std::size_t node);
   void node_changed(std::size_t node);
   void tell_if_probed();
+  void tell_checks(std::size_t node);
 
   EngineParts parts_;
   const NodeMaker make_node_;
@@ -67,6 +75,12 @@ class EngineCore final : public Engine, public FlowControl, public StatisticsKee
   std::vector<bool> probing_;
   std::vector<bool> probed_;
   std::function<void()> probed_callback_;
+  /// Who waits for probes to end.
+  struct Check {
+    std::set<std::size_t> nodes;
+    std::function<void()> asked;
+  };
+  std::list<Check> checks_;
   mutable std::mutex flow_mutex_;
   Flow flow_;
   Loop::TimerId probe_timer_ = 0;

@@ -79,6 +79,7 @@ void HealthTable::answered(std::size_t node) {
   Marks& marks = marks_[node];
   marks.reachable = true;
   marks.failures = 0;
+  marks.heard_at = loop_.now();
   count(node, [](NodeStatistics& its) { ++its.answered; });
   update(node, {});
 }
@@ -122,7 +123,7 @@ void HealthTable::failed(std::size_t node, const Error& error) {
     case Code::cancelled: return;
     case Code::no_space:
       marks.reachable = true;
-      marks.full_since = loop_.now();
+      marks.full_since = marks.heard_at = loop_.now();
       marks.free_when_full = statuses_[node].free_bytes;
       break;
     case Code::unavailable:
@@ -166,6 +167,7 @@ void HealthTable::measured(std::size_t node, const NodeUsage& usage) {
   const MonotonicTime now = loop_.now();
   if (marks.full_since && (usage.free_bytes > marks.free_when_full || now - *marks.full_since >= full_for_max))
     marks.full_since.reset();
+  marks.measured_at = now;
   if (marks.lying_since && now - *marks.lying_since >= lying_for_max) marks.lying_since.reset();
   update(node, [&](NodeStatus& status) {
     status.used_bytes = usage.used_bytes;

@@ -70,6 +70,10 @@ class HealthTable {
   bool tardy(std::size_t node) const {
     return state(node) == NodeState::slow || (marks_[node].late_at && loop_.now() - *marks_[node].late_at < tardy_for);
   }
+  /// Whether it said anything in the last `time`, be it that it cannot do what it was asked.
+  bool heard_within(std::size_t node, Duration time) const { return is_within(marks_[node].heard_at, time); }
+  /// Whether it said in the last `time` what room it has.
+  bool measured_within(std::size_t node, Duration time) const { return is_within(marks_[node].measured_at, time); }
   Duration read_latency(std::size_t node, unsigned percent) const { return marks_[node].reads.percentile(percent); }
 
   void answered(std::size_t node);
@@ -107,12 +111,15 @@ class HealthTable {
     std::optional<MonotonicTime> lying_since;
     int verified = 0;  // in a row, while lying
     std::optional<MonotonicTime> late_at;
+    std::optional<MonotonicTime> heard_at;
+    std::optional<MonotonicTime> measured_at;
     int lags = 0;      // in a row
     LatencyWindow reads;
     LatencyWindow writes;
   };
 
   NodeState derive(const Marks& marks) const;
+  bool is_within(const std::optional<MonotonicTime>& when, Duration time) const { return when && loop_.now() - *when < time; }
   void update(std::size_t node, const std::function<void(NodeStatus&)>& edit);
   void count(std::size_t node, const std::function<void(NodeStatistics&)>& edit);
 

@@ -22,6 +22,8 @@ class DirNode final : public Node {
   asio::awaitable<Result<std::size_t>> remove(std::vector<std::string> names) override;
   asio::awaitable<Result<NodeUsage>> usage() override;
   bool close(Duration patience) override;
+  /// A folder is looked at for nothing, and a disk that was pulled out is noticed soon.
+  Duration silence_max() const override { return Duration::zero(); }
 
  private:
   Loop& loop_;

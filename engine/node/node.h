@@ -73,6 +73,11 @@ class Node {
   /// it) and the next, since each request costs its owner something. Zero: any. Never changes; any thread.
   virtual Duration ship_interval() const { return Duration::zero(); }
 
+  /// What asking this kind of node costs: one that is present is asked whether it still is when it has said nothing for so
+  /// long. Minutes, since requests cross a network and may be charged for; zero where they cost nothing: as often as an
+  /// absent one is looked for. Never changes; any thread.
+  virtual Duration silence_max() const { return std::chrono::minutes(5); }
+
   /// Called once, off the loop, after the loop has stopped: ends threads, waiting for what runs at most `patience`.
   /// False if something hangs, so that the node must never be destroyed.
   virtual bool close(Duration patience) = 0;

@@ -40,6 +40,8 @@ class Slots {
   void finish(std::size_t node, CallKind kind, bool abandoned);
   /// Calls that run at a node or wait for it.
   std::size_t load(std::size_t node) const { return nodes_[node].load; }
+  /// Calls that run at a node, but for probes.
+  std::size_t running(std::size_t node) const { return nodes_[node].running; }
 
  private:
   struct Waiter {

@@ -156,7 +156,8 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
                     stopping = true;
                     stop_signals.set();
                   },
-                  [&] { return stopping.load(); }, **credentials, random, *flow, dynamic_cast<const StatisticsKeeper*>(engine.get())};
+                  [&] { return stopping.load(); }, **credentials, random, *flow, dynamic_cast<const StatisticsKeeper*>(engine.get()),
+                  dynamic_cast<NodeChecks*>(engine.get())};
   auto control = ControlServer::listen(plan.places.socket, make_control_handler(std::move(running)));
   if (!control) {
     session.reset();

@@ -18,6 +18,8 @@ using nlohmann::json;
 namespace {
 
 constexpr auto write_back_bound = std::chrono::seconds(5);
+/// A node far away greets and answers in half a second; one that has frozen is told of as absent a while later.
+constexpr auto check_patience = std::chrono::milliseconds(500);
 
 template <typename T>
 T value_or(const json& request, const char* key, T fallback) {
@@ -125,6 +127,9 @@ json report_json(const FileReport& report) {
 ControlHandler make_control_handler(Running running) {
   return [since = running.clock.now(), running = std::move(running)](const json& request, const ProgressSink& progress, std::stop_token token) mutable -> Result<json> {
     const auto what = request.at("do").get<std::string>();
+    // What is told, or decided, of nodes is to be so now, also where they are not asked for minutes.
+    const bool is_about_nodes = what == "status" || what == "drain" || what == "remove" || what == "redundancy_set";
+    if (is_about_nodes && running.checks != nullptr) running.checks->check_nodes(check_patience);
     if (what == "status") {
       DriveStatus status = running.drive.status();
       if (running.is_stopping()) status.state = DriveState::stopping;

@@ -19,6 +19,7 @@
 #include "cache/drive/drive.h"
 #include "engine/flow.h"
 #include "engine/net/credentials.h"
+#include "engine/node_checks.h"
 #include "engine/statistics.h"
 #include "fs/config/places.h"
 #include "fs/control/control_server.h"
@@ -39,6 +40,7 @@ struct Running {
   Random& random;
   FlowControl& flow;
   const StatisticsKeeper* statistics;  // null if the engine keeps none
+  NodeChecks* checks;                  // null if the engine always knows
 };
 
 ControlHandler make_control_handler(Running running);

@@ -117,6 +117,7 @@ asio::awaitable<Result<std::size_t>> MemoryNode::remove(std::vector<std::string>
 }
 
 asio::awaitable<Result<NodeUsage>> MemoryNode::usage() {
+  ++usages;
   auto entered = co_await enter();
   if (!entered) co_return fail(entered.error());
   NodeUsage usage;

@@ -35,12 +35,15 @@ class MemoryNode final : public Node {
   asio::awaitable<Result<NodeUsage>> usage() override;
   bool close(Duration) override { return true; }
   Duration ship_interval() const override { return likes_interval; }
+  Duration silence_max() const override { return silence; }
 
   Faults faults;
   Duration likes_interval{};  // before an engine is made for it
+  Duration silence{};         // the same; asked all the time
   std::map<std::string, Bytes> objects;
   std::size_t gets = 0;  // begun
   std::size_t puts = 0;
+  std::size_t usages = 0;
   std::size_t running = 0;
   std::size_t running_most = 0;
 
