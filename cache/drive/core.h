@@ -19,6 +19,7 @@
 #include "cache/drive/dirty_files.h"
 #include "cache/drive/drive.h"
 #include "cache/drive/segment_writer.h"
+#include "cache/drive/ship_pace.h"
 #include "cache/drive/times_told.h"
 #include "cache/index/fold.h"
 #include "cache/index/tables.h"
@@ -125,6 +126,8 @@ struct DriveCore {
   /// Whether extents of the segment died that a head in the making needs. State lock held.
   bool pinned_dead(SegmentId segment) const { return pins && pins->died.contains(segment); }
   bool pinned(SegmentId segment) const { return pins && pins->segments.contains(segment); }
+  /// When what is less than a segment goes to the nodes.
+  ShipPace::Limits ship_limits() const { return {options.ship_idle, options.ship_max, options.ship_interval}; }
   std::uint64_t ran_seconds() const;  // state lock held
   const ExtentSealer& sealer(KeyEpoch epoch);  // throws IndexFailure for an unknown epoch
   /// Somebody read a shard that did not verify: it will be audited. Any thread, no lock needed.

@@ -43,10 +43,11 @@ struct DriveOptions {
   Duration flush_interval = std::chrono::seconds(1);
   Duration read_timeout = std::chrono::seconds(30);
   Duration write_timeout = std::chrono::seconds(30);  // how long writers wait for staging to drain
-  Duration segment_age_max = std::chrono::seconds(5); // an unfinished segment is shipped at this age, or ship_idle after a pause
   Duration gc_grace = std::chrono::hours(24);
-  Duration ship_idle = std::chrono::seconds(1);       // nodes are told of changes so long after the last one
-  Duration ship_max = std::chrono::seconds(15);       // and under constant change after so long
+  // Nodes get what is less than a segment, and are told of changes (ship_pace.h):
+  Duration ship_idle = std::chrono::seconds(1);       // so long after the last change
+  Duration ship_max = std::chrono::seconds(15);       // and under constant change so long after the first
+  Duration ship_interval = std::chrono::seconds(60);  // but in the long run only once in so long, if nobody waits for it
   Duration repair_grace = std::chrono::hours(7 * 24);   // a node that is away may return: its shards are rebuilt after this
   Duration repair_patience = std::chrono::seconds(60);  // and even urgent repairs wait so long
   std::uint64_t care_bandwidth = 8ull << 20;            // bytes a second for repairs and moves

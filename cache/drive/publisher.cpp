@@ -232,14 +232,18 @@ bool Publisher::due() {
   if (own && core_.telling_lsn <= head_->lsn && !dirty) {
     if (counts()) {
       std::lock_guard flags(mutex_);
-      hurried_ = false;
+      if (std::exchange(hurried_, false)) pace_.forget();
     }
     return batch && !batch->single && lacked_from(*head_) < head_->stretches.size();
   }
-  if (hurried) return true;
+  if (hurried) {
+    pace_.forget();
+    return true;
+  }
   const MonotonicTime now = core_.seams.clock.now();
   if (!core_.untold_since) return !head_ || head_->epoch != epoch_;
-  return now - core_.told_last >= core_.options.ship_idle || now - *core_.untold_since >= core_.options.ship_max;
+  paced_ = pace_.is_due({*core_.untold_since, core_.told_last, core_.writer->filled() > filled_told_}, now);
+  return paced_;
 }
 
 Result<> Publisher::begin() {
@@ -256,6 +260,7 @@ Result<> Publisher::begin() {
   }
   Making making;
   making.begun = core_.seams.clock.now();
+  filled_told_ = core_.writer->filled();
   auto mark = committer_.mark([&] {
     // The state lock is held, and the state is the one that the cut stands for.
     Pins pins;
@@ -282,11 +287,13 @@ Result<> Publisher::begin() {
     std::lock_guard lock(mutex_);
     making_->hurried = std::exchange(hurried_, false);  // whoever was in a hurry before the cut is served by it
   }
+  if (std::exchange(paced_, false)) pace_.shipped(making_->begun);
   shipper_.finish_open();
   return {};
 }
 
 void Publisher::give_up() {
+  pace_.forget();
   std::lock_guard lock(core_.mutex);
   if (making_) {
     if (const auto cut = unshipped_.find(making_->mark.lsn); cut != unshipped_.end()) {

@@ -25,6 +25,7 @@
 #include "cache/drive/committer.h"
 #include "cache/drive/core.h"
 #include "cache/drive/meta_mirror.h"
+#include "cache/drive/ship_pace.h"
 #include "cache/drive/shipper.h"
 #include "cache/drive/tasks.h"
 #include "cache/heads/claim.h"
@@ -34,7 +35,7 @@ namespace atl {
 class Publisher {
  public:
   Publisher(DriveCore& core, Committer& committer, Shipper& shipper, Checkpointer& checkpointer, Tasks& tasks)
-      : core_(core), committer_(committer), shipper_(shipper), checkpointer_(checkpointer), tasks_(tasks) {}
+      : core_(core), committer_(committer), shipper_(shipper), checkpointer_(checkpointer), tasks_(tasks), pace_(core.ship_limits()) {}
 
   /// Reads the computer's own copies; before anything else. Errors are the disk's; damage is no error, since a new
   /// checkpoint makes good for it.
@@ -138,6 +139,9 @@ class Publisher {
 
   // Of the one round that runs.
   std::optional<Making> making_;
+  ShipPace pace_;                  // of heads that nobody waits for
+  bool paced_ = false;             // it is such a one that is due
+  std::uint64_t filled_told_ = 0;  // segments that were full before the last cut
   mutable std::mutex head_mutex_;  // written by the round, read by standing()
   std::optional<Head> head_;       // the newest; may not count yet
   MetaName counted_;               // the newest that does; of generation 0: none is known to

@@ -16,6 +16,7 @@ constexpr std::uint64_t small_bytes = segment_bytes_max / 8;
 constexpr std::size_t small_count_background = 8;
 constexpr auto object_wait = std::chrono::seconds(60);
 constexpr int garbage_rounds_max = 3;
+constexpr std::uint64_t grace_per_removal = 24;  // once an hour, where the grace is a day
 
 }  // namespace
 
@@ -187,26 +188,30 @@ std::vector<SegmentId> Reclaimer::candidates(bool thorough) {
   return wasteful;
 }
 
-Result<bool> Reclaimer::remove_objects() {
+Result<bool> Reclaimer::remove_objects(bool at_once) {
   Engine* engine = core_.engine.load();
   if (engine == nullptr || !publisher_->garbage_may_go() || !moved_is_protected()) return false;
   std::vector<std::pair<AttemptId, GarbageRow>> due;
+  bool overdue = false;
   std::vector<NodeId> nodes;
   {
     std::lock_guard lock(core_.mutex);
     if (core_.refusal()) return false;
     const auto grace = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(core_.options.gc_grace).count());
+    // What became garbage minute by minute goes together, since each removal is a request to every node.
+    const std::uint64_t together = at_once ? 0 : grace / grace_per_removal;
     const Lsn published = core_.published_lsn.load();
     std::erase_if(garbage_seen_, [this](const auto& seen) { return !core_.tables->garbage().contains(seen.first); });
     for (const auto& [attempt, row] : core_.tables->garbage()) {
       // The newest head that counts may still rest on it, unless it was made since.
       const Lsn seen = garbage_seen_.try_emplace(attempt, core_.telling_lsn).first->second;
       const bool over = row.since_seconds + grace <= core_.ran_seconds() || mutant("garbage-without-grace");
+      overdue = overdue || row.since_seconds + grace + together <= core_.ran_seconds();
       if (over && (seen <= published || mutant("garbage-of-a-head"))) due.emplace_back(attempt, row);
     }
     for (const auto& [id, spec] : core_.tables->nodes()) nodes.push_back(id);
   }
-  if (due.empty()) return false;
+  if (due.empty() || !overdue) return false;
   if (auto r = committer_.commit(); !r) return fail(r.error());  // what made it garbage is durable from here on
   auto name_key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::object_name);
   if (!name_key) return fail(name_key.error());
@@ -321,7 +326,7 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
       }
       if (publisher_->garbage_may_go())
         if (auto swept = sweeper_.sweep(); !swept && wait) return swept;
-      auto removed = remove_objects();
+      auto removed = remove_objects(wait);
       if (!removed && wait) return fail(removed.error());
       // The index may have refused: objects of an absent node stay until it returns.
     } catch (const IndexFailure& failure) {
@@ -370,7 +375,7 @@ Result<> Reclaimer::collect(bool wait, const std::stop_token& stop) {
     // Garbage that comes up while the nodes are told of the rest needs a second head.
     const auto remove_due = [&]() -> Result<> {
       if (auto swept = sweeper_.sweep(); !swept) return swept;
-      if (auto removed = remove_objects(); !removed) return fail(removed.error());
+      if (auto removed = remove_objects(true); !removed) return fail(removed.error());
       return {};
     };
     for (int round = 0; round < garbage_rounds_max && due_left(); ++round) {

@@ -47,8 +47,8 @@ class Reclaimer {
   std::vector<SegmentId> encoded_otherwise(bool thorough);
   /// Segments worth rewriting; `thorough` takes any that keeps the drive from its bound.
   std::vector<SegmentId> candidates(bool thorough);
-  /// Removes objects of garbage that is due. True if some was due.
-  Result<bool> remove_objects();
+  /// Removes objects of garbage that is due; if not at once, when some has been due for a while. True if it came to that.
+  Result<bool> remove_objects(bool at_once);
   /// Waits until nodes know of everything that became garbage so far.
   Result<> await_head(const std::stop_token& stop);
   /// Staging or the disk has no room for more to be rewritten now.

@@ -29,6 +29,7 @@ std::optional<std::vector<SegmentWriter::Place>> SegmentWriter::reserve(const st
   places.reserve(plain_lengths.size());
   for (std::uint32_t length : plain_lengths) {
     while (open_.front().used + frame_bytes(length) > open_.front().capacity) {
+      ++filled_;
       const SegmentId id = open_.front().file->id();
       closed_.emplace(id, std::move(open_.front()));
       open_.pop_front();
@@ -97,12 +98,18 @@ void SegmentWriter::settle(const Place& place) {
     if (open.file->id() == id) --open.unsettled;
 }
 
-void SegmentWriter::close_open() {
+std::uint64_t SegmentWriter::filled() const {
   std::lock_guard lock(mutex_);
-  if (open_.empty() || open_.front().used == segment_header_bytes) return;
+  return filled_;
+}
+
+bool SegmentWriter::close_open() {
+  std::lock_guard lock(mutex_);
+  if (open_.empty() || open_.front().used == segment_header_bytes) return false;
   const SegmentId id = open_.front().file->id();
   closed_.emplace(id, std::move(open_.front()));
   open_.pop_front();
+  return true;
 }
 
 std::vector<std::pair<SegmentId, std::uint64_t>> SegmentWriter::take_finished() {

@@ -43,8 +43,8 @@ class SegmentWriter {
   /// The place's record is logged, or given up: it will not be written any more.
   void settle(const Place& place);
 
-  /// Closes the open segment, if anything is in it, so that it can be shipped.
-  void close_open();
+  /// Closes the open segment, so that it can be shipped. False if nothing is in it.
+  bool close_open();
   /// Closed segments whose places are all settled, with their sizes; each is given once.
   std::vector<std::pair<SegmentId, std::uint64_t>> take_finished();
   /// Files with frames reported written since the last call, to be synced now.
@@ -53,6 +53,8 @@ class SegmentWriter {
   bool has_open_bytes() const;
   /// All segments so far have smaller ids.
   SegmentId next() const;
+  /// So many segments were closed because they were full.
+  std::uint64_t filled() const;
   /// A closed segment waits to be taken as finished.
   bool has_closed() const;
 
@@ -75,6 +77,7 @@ class SegmentWriter {
   std::deque<Open> open_;            // places come from the front
   std::map<SegmentId, Open> closed_; // until finished and synced
   std::map<SegmentId, std::uint64_t> finished_;
+  std::uint64_t filled_ = 0;
 };
 
 }  // namespace atl

@@ -93,10 +93,11 @@ bool Shipper::busy() const {
 }
 
 void Shipper::finish_open() {
-  core_.writer->close_open();
+  const bool closed = core_.writer->close_open();
   {
     std::lock_guard lock(mutex_);
     open_since_.reset();
+    if (closed) pace_.shipped(core_.seams.clock.now());
   }
   pump();
 }
@@ -107,6 +108,7 @@ void Shipper::hurry() {
     std::lock_guard lock(mutex_);
     open_since_.reset();
     hurried_ = true;
+    pace_.forget();
   }
   pump();
 }
@@ -164,7 +166,7 @@ void Shipper::tick() {
     std::lock_guard lock(mutex_);
     if (stopped_) return;
   }
-  if (is_due()) close_aged();
+  if (is_due()) finish_open();
   pump();
   reclaimer_->tick();
   publisher_->pump();
@@ -180,17 +182,7 @@ bool Shipper::is_due() {
     return false;
   }
   if (!open_since_) open_since_ = now;
-  if (now - *open_since_ >= core_.options.segment_age_max) return true;
-  // A save after a pause need not wait for company, which seldom comes; saves that follow one another share segments.
-  const bool paused = !aged_last_ || now - *aged_last_ >= core_.options.segment_age_max;
-  return paused && now - core_.last_write.load() >= core_.options.ship_idle;
-}
-
-void Shipper::close_aged() {
-  core_.writer->close_open();
-  std::lock_guard lock(mutex_);
-  open_since_.reset();
-  aged_last_ = core_.seams.clock.now();
+  return pace_.is_due({*open_since_, core_.last_write.load()}, now);
 }
 
 void Shipper::round() {

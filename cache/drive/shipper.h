@@ -1,8 +1,8 @@
 // Brings finished segments to nodes: intent journaled, shards encoded and uploaded, placements journaled.
 //
-// Segments finish when they are full, old, or asked for. What died before shipping does not leave the machine: a
-// segment without life is dropped, one with much dead in it is rewritten, and a few dead frames are overwritten with
-// noise. At most a few segments are under way at once, which bounds memory; those that are protected and wait for slow
+// Segments finish when they are full, when it is time for what is little (ship_pace.h), or when asked for. What died before
+// shipping does not leave the machine: a segment without life is dropped, one with much dead in it is rewritten, and a few
+// dead frames are overwritten with noise. At most a few segments are under way at once, which bounds memory; those that are protected and wait for slow
 // nodes only do not hold up the next, and are given up for later when there are many. Thread-safe.
 #pragma once
 
@@ -13,6 +13,7 @@
 
 #include "cache/drive/committer.h"
 #include "cache/drive/core.h"
+#include "cache/drive/ship_pace.h"
 #include "cache/drive/tasks.h"
 
 namespace atl {
@@ -22,7 +23,8 @@ class Reclaimer;
 
 class Shipper {
  public:
-  Shipper(DriveCore& core, Committer& committer, Tasks& tasks) : core_(core), committer_(committer), tasks_(tasks) {}
+  Shipper(DriveCore& core, Committer& committer, Tasks& tasks)
+      : core_(core), committer_(committer), tasks_(tasks), pace_(core.ship_limits()) {}
 
   /// Begins; core.engine is set. `reclaimer` rewrites and drops segments, `publisher` tells nodes of them.
   void start(Reclaimer& reclaimer, Publisher& publisher);
@@ -47,9 +49,8 @@ class Shipper {
   /// Whether uploads wait a moment, since somebody is writing and there is room for what they write.
   bool yields();
   Result<> begin(SegmentId segment);
-  /// Whether the open segment is to be sent though it is not full: it is old, or the first one after a pause.
+  /// Whether the open segment is to be sent though it is not full.
   bool is_due();
-  void close_aged();
   /// Whether a further upload may begin. Gives up the longest running one of those that only slow nodes hold back, if
   /// they alone are in the way of something unprotected. With `mutex_` held.
   bool has_room(bool is_protected);
@@ -82,7 +83,7 @@ class Shipper {
   };
   std::map<SegmentId, Retry> retries_;
   std::optional<MonotonicTime> open_since_;
-  std::optional<MonotonicTime> aged_last_;  // when a segment was last sent before it was full
+  ShipPace pace_;  // of segments that are sent before they are full
 };
 
 }  // namespace atl

@@ -24,7 +24,7 @@ _atoll() {
     --redundancy) words="3/6 2/3 4/6 8/12" ;;
     --protect-min|--timeout|--drive|--after|--grace|--bandwidth|--head) return ;;
     -o) words="staging_max= cache_max= dirty_max= disk_reserve= read_timeout_s= write_timeout_s= flush_interval_s=
-        segment_age_s= ship_idle_s= ship_max_s= gc_grace_s= upload_limit= download_limit= paused= workers= log_level= allow_other ro noatime"; compopt -o nospace ;;
+        ship_idle_s= ship_max_s= ship_interval_s= gc_grace_s= upload_limit= download_limit= paused= workers= log_level= allow_other ro noatime"; compopt -o nospace ;;
   esac
   if [ -z "$words" ] && [ "$COMP_CWORD" = 1 ]; then
     words="init mount umount status kit key recover fork sync pause resume limit cache gc check redundancy inspect node delegate version --help"

@@ -17,6 +17,7 @@ figures=(
   "stat-cold least 1.0 gocryptfs"
   "ls-cold least 1.0 gocryptfs"
   "unlink least 1.0 gocryptfs"
+  "requests most 3500"
   "sick-read most 1.5"
   "sick-protect most 1.5"
   "flood-read most 2"

@@ -160,6 +160,11 @@ by_itself() {
       clock atoll create-to-protected "$files" create_and_protect "$mnt/small" || return
     fi
   fi
+  # In virtual time, so that it is the same in every round.
+  if wants requests && [ "$round" = 1 ]; then
+    quietly atoll "a day of small saves" "$sim_program" --seed 1 --editor-day || return
+    record atoll requests "$(sed -n 's/.*at most \([0-9]*\) requests.*/\1/p' "$log")"
+  fi
   if wants expansion-small metadata; then
     quietly atoll "a fresh drive" fresh_atoll && mkdir "$mnt/small" && quietly atoll create "$work_program" create "$mnt/small" "$files" &&
       quietly atoll settle atoll_settle || return

@@ -65,7 +65,7 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
   init_options+=(--node "$(invite "$i")")
 done
 make_drive "${init_options[@]}" --no-kit --redundancy 5/12 --protect-min 9
-mount_drive -o segment_age_s=0.5,ship_idle_s=0.3,read_timeout_s=15,repair_grace_s=86400,repair_patience_s=3600
+mount_drive -o ship_interval_s=0.5,ship_idle_s=0.3,read_timeout_s=15,repair_grace_s=86400,repair_patience_s=3600
 
 # --- what must hold throughout ---------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ took() {
 rate=$((2 << 20))
 
 make_drive
-mount_drive -o upload_limit=2MiB,segment_age_s=0.2,ship_idle_s=0.2
+mount_drive -o upload_limit=2MiB,ship_interval_s=0.2,ship_idle_s=0.2
 expect "a mount begins with the limits of its options" '[ "$(limit_of upload_limit)" = "$rate" ] && [ "$(limit_of download_limit)" = 0 ]'
 "$atoll" status >"$scratch/status"
 expect "and says so" 'grep -q "to nodes at most 2.0 MiB/s" "$scratch/status"' "$(cat "$scratch/status")"

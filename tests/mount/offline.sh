@@ -24,7 +24,7 @@ for i in 1 2 3 4; do
   init_options+=(--node "$(invite "$i")")
 done
 make_drive "${init_options[@]}" --no-kit --redundancy 2/4
-mount_drive -o "read_timeout_s=$read_timeout_s,staging_max=64MiB,write_timeout_s=2,segment_age_s=0.5,ship_idle_s=0.3"
+mount_drive -o "read_timeout_s=$read_timeout_s,staging_max=64MiB,write_timeout_s=2,ship_interval_s=0.5,ship_idle_s=0.3"
 mkdir "$point/folder"
 for i in 1 2 3; do head -c 4000000 /dev/urandom >"$scratch/file$i"; cp "$scratch/file$i" "$point/folder/file$i"; sync_full; done
 cp -a /usr/include/linux "$point/linux"

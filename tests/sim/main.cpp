@@ -4,6 +4,7 @@
 //   atoll_sim --seed N --forks [--trace]                  several computers and one drive
 //   atoll_sim --seeds FIRST-LAST [--jobs J] [--days D] [--nodes M]   many, each in a process of its own
 //   atoll_sim --seed N --twice                            runs it in two processes and compares their traces
+//   atoll_sim --seed N --editor-day [--requests-max R]    counts the requests of a day of small saves; fails if a node sees more
 //   --rate-min DAYS                                       fail if an hour of processor time simulates fewer
 //
 // A failed run prints `FAIL seed N: WHY` and the command that repeats it. Exits with 0 if all passed.
@@ -18,6 +19,7 @@
 #include <map>
 #include <optional>
 
+#include "tests/sim/editor_day.h"
 #include "tests/sim/forks.h"
 #include "tests/sim/simulation.h"
 
@@ -161,6 +163,21 @@ int run_twice(const RunOptions& options, unsigned seconds_max) {
   return 0;
 }
 
+int run_editor_day(std::uint64_t seed, std::uint64_t requests_max) {
+  const EditorDay day = simulate_editor_day(seed);
+  std::printf("%llu saves in 8 hours, then 16 idle hours: at most %llu requests to a node (", static_cast<unsigned long long>(day.saves),
+              static_cast<unsigned long long>(day.requests));
+  const char* separator = "";
+  for (const auto& [kind, count] : day.of_that_node) {
+    std::printf("%s%s %llu", separator, kind.c_str(), static_cast<unsigned long long>(count));
+    separator = ", ";
+  }
+  std::printf("), a save protected after %.0f s at most\n", day.longest_s);
+  if (requests_max == 0 || day.requests < requests_max) return 0;
+  std::printf("FAIL fewer than %llu are promised\n", static_cast<unsigned long long>(requests_max));
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -171,6 +188,8 @@ int main(int argc, char** argv) {
   std::size_t jobs = 2;
   unsigned seconds_max = 0;
   bool twice = false;
+  bool editor_day = false;
+  std::uint64_t requests_max = 0;
   double rate_min = 0;
   app.add_option("--seed", options.seed, "the run");
   app.add_option("--seeds", seeds, "many runs, FIRST-LAST");
@@ -178,6 +197,8 @@ int main(int argc, char** argv) {
   app.add_option("--nodes", options.nodes, "in place of what the seed says");
   app.add_flag("--losses", options.losses, "ten rounds of losing as many nodes as may be lost, with care between");
   app.add_flag("--forks", options.forks, "several computers that recover and take over one drive; the seed modulo 4 says how");
+  app.add_flag("--editor-day", editor_day, "count what a day of small saves asks of a node");
+  app.add_option("--requests-max", requests_max, "fail if a node is asked so often or oftener");
   app.add_option("--jobs", jobs, "processes at once")->check(CLI::Range(1, 64));
   app.add_option("--seconds-max", seconds_max, "a run that takes longer has failed");
   app.add_flag("--trace", options.trace, "print every event");
@@ -192,6 +213,7 @@ int main(int argc, char** argv) {
       const std::uint64_t last = dash == std::string::npos ? first : std::stoull(seeds.substr(dash + 1));
       return run_many(first, last, options, jobs, seconds_max, rate_min);
     }
+    if (editor_day) return run_editor_day(options.seed, requests_max);
     if (twice) return run_twice(options, seconds_max);
     return run_many(options.seed, options.seed, options, 1, seconds_max, rate_min);
   } catch (const std::exception& problem) {

@@ -20,5 +20,6 @@ check "ten rounds of losing all the nodes that may be lost, one after the other,
   --seeds 1-6 --losses --jobs "$(nproc)"
 check "of several computers one goes on, forks are seen and resolved, and nothing that was shipped is lost" \
   --seeds "$([ "$quick" = 1 ] && echo 1-16 || echo 1-60)" --forks --jobs "$(nproc)"
+check "a day of an editor that saves each ten seconds costs a node fewer than 3,500 requests" --seed 1 --editor-day --requests-max 3500
 check "a thousand nodes" --seeds "$([ "$quick" = 1 ] && echo 1-1 || echo 1-2)" --nodes 1000 --jobs "$(nproc)"
 exit $failed

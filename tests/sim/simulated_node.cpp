@@ -119,7 +119,8 @@ asio::awaitable<Result<>> SimulatedLink::travel(std::uint64_t bytes) {
   co_return Result<>();
 }
 
-asio::awaitable<Result<>> SimulatedLink::reach(std::uint64_t bytes) {
+asio::awaitable<Result<>> SimulatedLink::reach(std::string call, std::uint64_t bytes) {
+  ++machine_.requests[std::move(call)];
   auto arrived = co_await travel(bytes);
   if (!arrived) co_return arrived;
   if (machine_.faults.down) {
@@ -143,7 +144,7 @@ Result<> SimulatedLink::disk_allows() {
 asio::awaitable<Result<>> SimulatedLink::put(std::string name, ObjectBody body) {
   if (!is_object_name(name)) co_return fail(Code::invalid, "a bad name");
   const Call call(machine_);
-  auto reached = co_await reach(body.size());
+  auto reached = co_await reach("put", body.size());
   if (!reached) co_return reached;
   const std::uint64_t incarnation = machine_.incarnation();
   auto allowed = disk_allows();
@@ -166,7 +167,7 @@ asio::awaitable<Result<>> SimulatedLink::put(std::string name, ObjectBody body) 
 asio::awaitable<Result<Bytes>> SimulatedLink::get(std::string name, std::uint64_t offset, std::uint64_t length) {
   if (!is_object_name(name)) co_return fail(Code::invalid, "a bad name");
   const Call call(machine_);
-  auto reached = co_await reach(0);
+  auto reached = co_await reach("get", 0);
   if (!reached) co_return fail(reached.error());
   const std::uint64_t incarnation = machine_.incarnation();
   auto allowed = disk_allows();
@@ -192,7 +193,7 @@ asio::awaitable<Result<Bytes>> SimulatedLink::get(std::string name, std::uint64_
 asio::awaitable<Result<ObjectStat>> SimulatedLink::stat(std::string name) {
   if (!is_object_name(name)) co_return fail(Code::invalid, "a bad name");
   const Call call(machine_);
-  auto reached = co_await reach(0);
+  auto reached = co_await reach("stat", 0);
   if (!reached) co_return fail(reached.error());
   const std::uint64_t incarnation = machine_.incarnation();
   auto object = machine_.load(name);
@@ -205,7 +206,7 @@ asio::awaitable<Result<ObjectStat>> SimulatedLink::stat(std::string name) {
 
 asio::awaitable<Result<std::vector<std::string>>> SimulatedLink::list(std::string prefix, std::string after, std::size_t limit) {
   const Call call(machine_);
-  auto reached = co_await reach(0);
+  auto reached = co_await reach("list", 0);
   if (!reached) co_return fail(reached.error());
   const std::uint64_t incarnation = machine_.incarnation();
   auto found = machine_.names(prefix, after, limit, loop_.now());
@@ -217,7 +218,7 @@ asio::awaitable<Result<std::vector<std::string>>> SimulatedLink::list(std::strin
 
 asio::awaitable<Result<std::size_t>> SimulatedLink::remove(std::vector<std::string> names) {
   const Call call(machine_);
-  auto reached = co_await reach(names.size() * 64);
+  auto reached = co_await reach("remove", names.size() * 64);
   if (!reached) co_return fail(reached.error());
   const std::uint64_t incarnation = machine_.incarnation();
   auto allowed = disk_allows();
@@ -230,7 +231,7 @@ asio::awaitable<Result<std::size_t>> SimulatedLink::remove(std::vector<std::stri
 }
 
 asio::awaitable<Result<NodeUsage>> SimulatedLink::usage() {
-  auto reached = co_await reach(0);
+  auto reached = co_await reach("usage", 0);
   if (!reached) co_return fail(reached.error());
   const std::uint64_t incarnation = machine_.incarnation();
   auto answered = co_await answer(incarnation, 0);

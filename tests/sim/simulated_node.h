@@ -63,6 +63,7 @@ class SimulatedNode {
   std::uint64_t incarnation() const { return incarnation_; }
 
   Faults faults;
+  std::map<std::string, std::uint64_t> requests;  // sent to it, by kind of call
   std::size_t running = 0;  // calls but for probes
   std::size_t running_most = 0;
   std::uint64_t acknowledged = 0;  // stores whose answer arrived
@@ -109,7 +110,7 @@ class SimulatedLink final : public Node {
  private:
   class Call;
   asio::awaitable<Result<>> travel(std::uint64_t bytes);
-  asio::awaitable<Result<>> reach(std::uint64_t bytes);
+  asio::awaitable<Result<>> reach(std::string call, std::uint64_t bytes);
   asio::awaitable<Result<>> answer(std::uint64_t incarnation, std::uint64_t bytes);
   void tell(std::string_view call, const std::string& name, const Result<>& how) const {
     if (told_ && !cut_) told_(call, name, how);

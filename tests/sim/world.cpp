@@ -34,6 +34,7 @@ Shape Shape::draw(std::uint64_t seed, std::size_t nodes) {
   shape.drive.repair_grace = graces[random.below(std::size(graces))];
   shape.drive.repair_patience = random.below(2) == 0 ? Duration(10s) : Duration(60s);
   shape.drive.care_bandwidth = random.below(3) == 0 ? 256ull << 10 : 8ull << 20;
+  shape.drive.ship_interval = random.below(3) == 0 ? Duration(0) : Duration(60s);
   // A thousand nodes are not asked every five seconds, since that is all that would be simulated.
   if (shape.nodes > 100) shape.engine.probe_interval = 60s;
   return shape;

@@ -12,7 +12,7 @@ constexpr Duration interval = 5min;
 
 struct Metered : RecoveryFixture {
   /// The first `count` nodes cost something for each request.
-  explicit Metered(std::size_t count, Redundancy redundancy = {3, 6}) : RecoveryFixture(redundancy) {
+  explicit Metered(std::size_t count, Redundancy redundancy = {3, 6}) : RecoveryFixture(redundancy, at_once()) {
     for (std::size_t i = 0; i < count; ++i) moods.intervals[node_id(i)] = interval;
     close();
     open();
@@ -20,6 +20,12 @@ struct Metered : RecoveryFixture {
     sync_full();
     runtime.advance(interval + 10s);
     moods.puts.clear();
+  }
+  /// What other nodes are told is told them one by one.
+  static DriveOptions at_once() {
+    DriveOptions options;
+    options.ship_interval = 0s;
+    return options;
   }
   /// Somebody saves every three seconds.
   void save_for(Duration time) {

@@ -61,7 +61,7 @@ TEST_CASE("Each line of the file that init writes is a default when it is switch
   CHECK(config.drive.flush_interval == before.drive.flush_interval);
   CHECK(config.drive.read_timeout == before.drive.read_timeout);
   CHECK(config.drive.write_timeout == before.drive.write_timeout);
-  CHECK(config.drive.segment_age_max == before.drive.segment_age_max);
+  CHECK(config.drive.ship_interval == before.drive.ship_interval);
   CHECK(config.drive.gc_grace == before.drive.gc_grace);
   CHECK(config.log_max == before.log_max);
 }
