@@ -62,18 +62,18 @@ TEST_CASE("An absent node is looked for every few seconds, whatever asking costs
 }
 
 TEST_CASE("A node that owes an answer is asked at once whether it is there", "[probes]") {
+  std::optional<Result<>> put;  // outlives the drive, which answers what is still open when it closes
   Asked drive;
   drive.node(1).faults.hangs = true;
-  std::optional<Result<>> put;
   drive.engine->put(drive.specs[1].id, "x", std::make_shared<const Bytes>(Bytes{1}), [&](Result<> result) { put = std::move(result); });
   drive.loop.run_for(20s);  // a put alone may take two minutes
   CHECK(drive.state(1) == NodeState::absent);
 }
 
 TEST_CASE("A full node is asked often, since it may have room again", "[probes]") {
+  std::optional<Result<>> put;
   Asked drive;
   drive.node(1).faults.refuses = {Code::no_space};
-  std::optional<Result<>> put;
   drive.engine->put(drive.specs[1].id, "x", std::make_shared<const Bytes>(Bytes{1}), [&](Result<> result) { put = std::move(result); });
   drive.loop.run_for(1s);
   REQUIRE(put);
@@ -83,12 +83,12 @@ TEST_CASE("A full node is asked often, since it may have room again", "[probes]"
 }
 
 TEST_CASE("Whoever wants to know now whether nodes are there has those asked that said nothing lately", "[probes]") {
+  bool asked = false;
   Asked drive;
   drive.loop.run_for(1min);
   drive.restart();
   drive.node(1).faults.absent = true;
   CHECK(drive.state(1) == NodeState::ok);  // nobody knows yet
-  bool asked = false;
   drive.engine->check_nodes([&] { asked = true; });
   drive.loop.run_ready();
   CHECK(asked);
@@ -102,10 +102,10 @@ TEST_CASE("Whoever wants to know now whether nodes are there has those asked tha
 }
 
 TEST_CASE("Whoever waits for nodes that are asked is told when the last of them has answered or gone", "[probes]") {
+  int asked = 0;
   Asked drive;
   drive.loop.run_for(1min);
   drive.node(1).faults.hangs = true;
-  int asked = 0;
   drive.engine->check_nodes([&] { ++asked; });
   drive.engine->check_nodes([&] { ++asked; });  // while it is being asked
   drive.loop.run_for(5s);
