@@ -25,7 +25,8 @@ constexpr std::size_t recent_max = 4096;
 
 struct MetaMirror::State {
   struct View {
-    bool surveyed = false;
+    bool surveyed = false;  // what it holds is known for certain
+    bool asked = false;     // it has said in this run what it holds, and was not absent since; it may refuse what is put
     bool busy = false;
     bool claim_checked = false;  // for the head that it is to get next
     MonotonicTime not_before{};
@@ -101,7 +102,7 @@ struct MetaMirror::State {
     return std::all_of(nodes.begin(), nodes.end(), [&](const NodeStatus& node) {
       const auto view = views.find(node.spec.id);
       if (node.state == NodeState::absent) return now - begun >= finding_max;
-      return view != views.end() && view->second.surveyed;
+      return view != views.end() && view->second.asked;
     });
   }
   /// With the mutex held.
@@ -149,6 +150,11 @@ struct MetaMirror::State {
       if (rested(view, now)) due.emplace_back(node, &view);
     }
     return due;
+  }
+  /// The node did not say what it holds. With the mutex held.
+  void not_surveyed(const NodeId& node, MonotonicTime now) {
+    views[node].asked = false;
+    settle(node, false, now);
   }
   /// Ends what the node was busy with. With the mutex held.
   void settle(const NodeId& node, bool well, MonotonicTime now) {
@@ -298,7 +304,7 @@ void MetaMirror::judged(const Foreign& foreign, bool seen) {
   // Asked again; not without end, since a node may make names up.
   state_->shown.erase({foreign.name, foreign.node});
   if (const auto view = state_->views.find(foreign.node); view != state_->views.end()) {
-    view->second.surveyed = false;
+    view->second.surveyed = view->second.asked = false;
     view->second.not_before = core_.seams.clock.now() + retry_after;
   }
 }
@@ -369,7 +375,7 @@ void MetaMirror::step() {
       const auto interval = intervals.find(node);
       view.interval = interval != intervals.end() ? interval->second : Duration::zero();
       if (status.state == NodeState::absent) {
-        view.surveyed = false;
+        view.surveyed = view.asked = false;
         continue;
       }
       if (view.busy || now < view.not_before) continue;
@@ -384,13 +390,13 @@ void MetaMirror::step() {
           list_all(*engine, node, sealer->claim_prefix(node), {}, [=, &clock](Result<std::vector<std::string>> claims) {
             {
               std::lock_guard answer_lock(state->mutex);
-              if (state->stopped || !claims) return state->settle(node, false, clock.now());
+              if (state->stopped || !claims) return state->not_surveyed(node, clock.now());
               state->note_claims(*claims, node, *sealer);
             }
             list_all(*engine, node, sealer->head_prefix(node), {}, [=, &clock](Result<std::vector<std::string>> heads) {
               {
                 std::lock_guard answer_lock(state->mutex);
-                if (state->stopped || !heads) return state->settle(node, false, clock.now());
+                if (state->stopped || !heads) return state->not_surveyed(node, clock.now());
                 for (const std::string& text : *heads) {
                   const auto name = sealer->parse_head(text, node);
                   if (!name) continue;
@@ -405,17 +411,16 @@ void MetaMirror::step() {
               }
               list_all(*engine, node, sealer->part_prefix(node), {}, [=, &clock](Result<std::vector<std::string>> parts) {
                 std::lock_guard answer_lock(state->mutex);
-                if (parts && !state->stopped) {
-                  State::View& seen = state->views[node];
-                  seen.names.clear();
-                  seen.held = 0;
-                  seen.names.insert(claims->begin(), claims->end());
-                  seen.names.insert(heads->begin(), heads->end());
-                  seen.names.insert(parts->begin(), parts->end());
-                  seen.surveyed = true;
-                  seen.surveyed_at = clock.now();
-                }
-                state->settle(node, parts.has_value(), clock.now());
+                if (!parts || state->stopped) return state->not_surveyed(node, clock.now());
+                State::View& seen = state->views[node];
+                seen.names.clear();
+                seen.held = 0;
+                seen.names.insert(claims->begin(), claims->end());
+                seen.names.insert(heads->begin(), heads->end());
+                seen.names.insert(parts->begin(), parts->end());
+                seen.surveyed = seen.asked = true;
+                seen.surveyed_at = clock.now();
+                state->settle(node, true, clock.now());
               });
             });
           });

@@ -205,8 +205,9 @@ Result<bool> Reclaimer::remove_objects(bool at_once) {
     for (const auto& [attempt, row] : core_.tables->garbage()) {
       // The newest head that counts may still rest on it, unless it was made since.
       const Lsn seen = garbage_seen_.try_emplace(attempt, core_.telling_lsn).first->second;
-      const bool over = row.since_seconds + grace <= core_.ran_seconds() || mutant("garbage-without-grace");
-      overdue = overdue || row.since_seconds + grace + together <= core_.ran_seconds();
+      const auto over_for = [&](std::uint64_t seconds) { return row.since_seconds + grace + seconds <= core_.ran_seconds() || mutant("garbage-without-grace"); };
+      const bool over = over_for(0);
+      overdue = overdue || over_for(together);
       if (over && (seen <= published || mutant("garbage-of-a-head"))) due.emplace_back(attempt, row);
     }
     for (const auto& [id, spec] : core_.tables->nodes()) nodes.push_back(id);

@@ -60,6 +60,18 @@ TEST_CASE("objects that became garbage stay for their grace") {
   CHECK(f.objects_and_homes().first == 0);
 }
 
+TEST_CASE("a node that refuses what is put, as a full one does, does not keep garbage from going") {
+  DriveOptions options;
+  options.gc_grace = minutes(1);
+  Cared f({3, 6}, 0, 1, options);
+  REQUIRE(f.objects_and_homes().first >= 6);
+  f.engine.all()[2].refuses = true;
+  REQUIRE(f.drive->unlink(root_inode, "file"));
+  f.drive->forget(f.file, 1'000'000);
+  f.step(minutes(10));
+  CHECK(f.objects_and_homes().first == 0);
+}
+
 TEST_CASE("the bytes of a deleted file stay here until its end is durable") {
   for (std::uint64_t change = 1; change <= 8; ++change) {
     for (std::uint64_t seed = 0; seed < 8; ++seed) {
