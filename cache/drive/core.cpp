@@ -29,6 +29,10 @@ void DriveCore::log(const Record& record) {
   ++record_count;
   last_lsn = last_lsn.next();
   ++changes;
+  if (std::holds_alternative<ShardPlaced>(record)) {
+    placed_lsn = last_lsn;
+    placed_last = seams.clock.now();
+  }
   if (!tells(record)) return;
   telling_lsn = last_lsn;
   told_last = seams.clock.now();

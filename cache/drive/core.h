@@ -96,6 +96,8 @@ struct DriveCore {
   Lsn telling_lsn;                 // of the last record that a head must not lack
   std::optional<MonotonicTime> untold_since;  // the first such record that the last cut for a head did not have
   MonotonicTime told_last{};       // when the last one was logged
+  Lsn placed_lsn;                  // of the last record that says where a shard lies; a head that lacks it finds k without it
+  MonotonicTime placed_last{};     // when it was logged
   std::optional<Pins> pins;        // while a head is in the making
   std::uint64_t changes = 0;       // operations accepted, so far
   std::uint64_t durable_changes = 0;

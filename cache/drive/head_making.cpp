@@ -112,6 +112,12 @@ void Publisher::add_supplement(Head& head) {
     if (at.attempt != row.attempt) add(UploadIntended{id, row.attempt, row.k, row.n});
     for (const ShardHome& home : row.placed) add(ShardPlaced{id, row.attempt, home});
   }
+  for (const auto& [id, count] : making_->filling) {
+    const auto found = core_.tables->segments().find(id);
+    if (found == core_.tables->segments().end() || found->second.placed.size() == count) continue;
+    for (const ShardHome& home : found->second.placed) add(ShardPlaced{id, found->second.attempt, home});
+  }
+  making_->placed = core_.placed_lsn;
 }
 
 Result<> Publisher::finish() {
@@ -175,7 +181,8 @@ Result<> Publisher::finish() {
     std::lock_guard lock(head_mutex_);
     head_ = std::move(head);
   }
-  told_.emplace(head_->name(), head_->lsn);
+  placed_told_ = making_->placed;
+  told_.emplace(head_->name(), Told{head_->lsn, placed_told_});
   if (condensed) {
     std::lock_guard lock(mutex_);
     condensing_ = false;

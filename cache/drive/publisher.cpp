@@ -14,6 +14,8 @@ constexpr std::ptrdiff_t heads_kept = 3;
 constexpr std::size_t told_max = 4096;
 /// A cut that could not be completed for so long is given up: what it pins takes room here.
 constexpr Duration making_max = std::chrono::minutes(2);
+/// Shards beyond r that nothing new comes after are told of after so long.
+constexpr Duration placed_untold_max = std::chrono::minutes(2);
 constexpr Duration judging_max = std::chrono::seconds(30);
 
 }  // namespace
@@ -52,7 +54,10 @@ Result<> Publisher::load() {
     }
     core_.told_last = core_.seams.clock.now();
   }
-  if (head_) told_.emplace(head_->name(), head_->lsn);
+  if (head_) {
+    told_.emplace(head_->name(), Told{head_->lsn, head_->lsn});
+    placed_told_ = head_->lsn;
+  }
   mirror_ = std::make_unique<MetaMirror>(core_, *store_, sealer_, epoch_, [this] { pump(); });
   if (const auto object = store_->load(MetaName::claim(epoch_))) {
     if (auto plain = sealer_->open(MetaName::claim(epoch_), **object)) {
@@ -198,6 +203,17 @@ bool Publisher::worth_condensing() const {
   return stretches > std::max(condense_bytes_min, head_->checkpoint_bytes);
 }
 
+bool Publisher::tells_full(Lsn changes, Lsn placed) const {
+  return full_lsn_.load() >= changes && (full_placed_lsn_.load() >= placed || mutant("full-untold"));
+}
+
+bool Publisher::placements_due(bool hurried) {
+  std::lock_guard lock(core_.mutex);
+  if (core_.placed_lsn <= placed_told_) return false;
+  // Where saves go on, the next head carries them.
+  return hurried || core_.seams.clock.now() - core_.placed_last >= std::max(placed_untold_max, 2 * core_.options.ship_interval);
+}
+
 bool Publisher::due() {
   if (contested_) return false;
   const MetaMirror::Count nodes = mirror_->count();
@@ -211,7 +227,8 @@ bool Publisher::due() {
   }
   if (hurried && own && !counts()) mirror_->rush();
   const auto batch = mirror_->batch_due();
-  if (nodes.open == 0 && !batch && !hurried) return false;
+  const bool placed = placements_due(hurried);
+  if (nodes.open == 0 && !batch && !hurried && !placed) return false;
   if (own && !counts()) {
     // Only nodes that wait for their batch may be passed by a newer head: they get that one.
     const std::size_t waiting = nodes.reachable - nodes.holders - nodes.lacking;
@@ -229,7 +246,7 @@ bool Publisher::due() {
   std::lock_guard lock(core_.mutex);
   if (core_.trouble || core_.fenced) return false;
   const bool dirty = !core_.dirty.empty();
-  if (own && core_.telling_lsn <= head_->lsn && !dirty) {
+  if (own && core_.telling_lsn <= head_->lsn && !dirty && !placed) {
     if (counts()) {
       std::lock_guard flags(mutex_);
       if (std::exchange(hurried_, false)) pace_.forget();
@@ -240,6 +257,7 @@ bool Publisher::due() {
     pace_.forget();
     return true;
   }
+  if (placed) return true;
   const MonotonicTime now = core_.seams.clock.now();
   if (!core_.untold_since) return !head_ || head_->epoch != epoch_;
   paced_ = pace_.is_due({*core_.untold_since, core_.told_last, core_.writer->filled() > filled_told_}, now);
@@ -265,7 +283,11 @@ Result<> Publisher::begin() {
     // The state lock is held, and the state is the one that the cut stands for.
     Pins pins;
     for (const auto& [id, row] : core_.tables->segments()) {
-      if (row.live_extents == 0 || core_.tables->volume().is_protected(row)) continue;
+      if (row.live_extents == 0) continue;
+      if (core_.tables->volume().is_protected(row)) {
+        if (!row.full()) making.filling.emplace(id, row.placed.size());
+        continue;
+      }
       pins.segments.insert(id);
       making.segments[id] = {row.finished, row.has_attempt ? std::optional(row.attempt) : std::nullopt};
     }
@@ -340,11 +362,12 @@ MonotonicTime Publisher::unshipped_since() const {
 }
 
 void Publisher::count_holders() {
-  if (!head_ || (counts() && full_lsn_.load() >= head_->lsn)) return;
+  if (!head_ || (counts() && tells_full(head_->lsn, placed_told_))) return;
   const MetaMirror::Count nodes = mirror_->count();
   const auto full = told_.find(nodes.held_by(nodes_needed(nodes.nodes, SyncLevel::full)));
-  if (full != told_.end() && full->second > full_lsn_.load()) {
-    full_lsn_ = full->second;
+  if (full != told_.end() && !tells_full(full->second.changes, full->second.placed)) {
+    full_lsn_ = full->second.changes;
+    full_placed_lsn_ = full->second.placed;
     core_.changed.wake();
   }
   const MetaName held = nodes.held_by(mutant("head-counts-on-one") ? 1 : nodes_needed(nodes.nodes, SyncLevel::protected_));
@@ -354,12 +377,13 @@ void Publisher::count_holders() {
     std::lock_guard lock(head_mutex_);
     counted_ = held;
   }
-  core_.published_lsn = told->second;
+  core_.published_lsn = told->second.changes;
   {
     std::lock_guard lock(core_.mutex);
-    unshipped_.erase(unshipped_.begin(), unshipped_.upper_bound(told->second));
+    unshipped_.erase(unshipped_.begin(), unshipped_.upper_bound(told->second.changes));
   }
-  while (told_.size() > told_max || (told_.begin()->first < held && told_.begin()->second <= full_lsn_.load())) told_.erase(told_.begin());
+  const auto passed = [this](const Told& told) { return tells_full(told.changes, told.placed); };
+  while (told_.size() > told_max || (told_.begin()->first < held && passed(told_.begin()->second))) told_.erase(told_.begin());
   mirror_->counted(held);
   retire_old();
   core_.changed.wake();

@@ -71,8 +71,9 @@ class Publisher {
   std::size_t nodes_needed(std::size_t nodes, SyncLevel level);
   /// Since when the oldest change waits that no head that counts has. State lock held.
   MonotonicTime unshipped_since() const;
-  /// What so many nodes hold a head for.
-  Lsn full_lsn() const { return full_lsn_.load(); }
+  /// Nodes hold a head with all changes up to `changes`, and all shards placed up to `placed`, so many of them that what is
+  /// full comes back without this computer.
+  bool tells_full(Lsn changes, Lsn placed) const;
 
  private:
   /// A head between its cut and the moment at which all that lives at the cut is on nodes.
@@ -84,11 +85,15 @@ class Publisher {
       std::optional<AttemptId> attempt;
     };
     std::map<SegmentId, At> segments;  // not protected at the cut
+    std::map<SegmentId, std::size_t> filling;  // protected and not full: how many shards were placed
+    Lsn placed;                        // the head tells where shards lie up to here
     bool hurried = false;
   };
 
   void round();
   bool due();
+  /// Shards were placed that the newest head does not tell of, and it is time that one does.
+  bool placements_due(bool hurried);
   bool worth_condensing() const;
   Result<> begin();
   /// Whether all segments of the cut are protected; absent if the cut cannot be completed any more.
@@ -145,8 +150,14 @@ class Publisher {
   mutable std::mutex head_mutex_;  // written by the round, read by standing()
   std::optional<Head> head_;       // the newest; may not count yet
   MetaName counted_;               // the newest that does; of generation 0: none is known to
-  std::map<MetaName, Lsn> told_;   // heads that may come to count, or to be on nodes enough for what is full
+  struct Told {
+    Lsn changes;
+    Lsn placed;
+  };
+  std::map<MetaName, Told> told_;  // heads that may come to count, or to be on nodes enough for what is full
+  Lsn placed_told_;                // by the newest
   std::atomic<Lsn> full_lsn_{Lsn{}};
+  std::atomic<Lsn> full_placed_lsn_{Lsn{}};
   // Of the state lock:
   std::map<Lsn, MonotonicTime> unshipped_;       // cuts: since when what they have, and no head that counts, waits
   std::optional<MonotonicTime> cut_given_up_;    // the same, of cuts from which no head came

@@ -179,7 +179,7 @@ DriveStatus DriveImpl::status() {
     status.journal_unshipped_seconds = static_cast<std::uint64_t>(
         std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::seconds>(core_->seams.clock.now() - since).count()));
   }
-  if (publisher_.full_lsn() < core_->telling_lsn) status.protection = std::min(status.protection, Protection::protected_);
+  if (!publisher_.tells_full(core_->telling_lsn, core_->placed_lsn)) status.protection = std::min(status.protection, Protection::protected_);
   status.epoch = standing.epoch;
   status.generation = standing.generation;
   status.metadata_requests = standing.requests;
@@ -282,10 +282,12 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
     telling = core_->telling_lsn;
   }
   const SegmentId cutoff = core_->writer->next();
+  std::optional<Lsn> placed;  // up to where shards lay when all was seen to be full: the nodes are to be told
   const auto reached = [&] {
     SyncProgress now;
     std::size_t needed = 0;
     bool all = true;
+    bool just_full = false;
     {
       std::lock_guard lock(core_->mutex);
       if (core_->trouble) {
@@ -307,13 +309,18 @@ Result<> DriveImpl::sync(SyncLevel level, std::optional<MonotonicTime> deadline,
           all = false;
         }
       }
+      if (all && level == SyncLevel::full && !placed) {
+        placed = core_->placed_lsn;
+        just_full = true;
+      }
     }
+    if (just_full) publisher_.hurry();
     if (progress && (now.bytes_done != last.bytes_done || now.bytes_total != last.bytes_total)) progress(now);
     last = now;
     const auto nodes = core_->engine.load()->nodes();
     if (all) {
       // Without the journal that names them, shards would be of no use to another computer.
-      if ((level == SyncLevel::full ? publisher_.full_lsn() : core_->published_lsn.load()) >= telling) return true;
+      if (level == SyncLevel::full ? publisher_.tells_full(telling, placed.value_or(Lsn{})) : core_->published_lsn.load() >= telling) return true;
       needed = publisher_.nodes_needed(nodes.size(), level);
     }
     const auto present = std::count_if(nodes.begin(), nodes.end(), [](const NodeStatus& node) {

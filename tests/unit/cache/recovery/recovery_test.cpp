@@ -83,6 +83,30 @@ TEST_CASE("every choice of three of six nodes brings everything back on a new co
   }
 }
 
+TEST_CASE("what became full after its head is known to a new computer as full") {
+  World world;
+  const Bytes content = world.random.bytes(400'000);
+  world.absent({5});
+  world.put("file", content);
+  REQUIRE(world.sync_protected());  // the head tells of five shards
+  world.absent({});
+  SECTION("since somebody waits for it") { world.sync_full(); }
+  SECTION("after a while, by itself") {
+    world.runtime.advance(std::chrono::seconds(30));
+    CHECK(world.drive->status().protection == Protection::protected_);  // five shards are told of, and the sixth is not
+    world.runtime.advance(3 * world.options.ship_interval);
+  }
+  CHECK(world.drive->status().protection == Protection::full);
+  const std::uint64_t generation = world.drive->status().generation;
+  world.runtime.advance(std::chrono::minutes(10));
+  CHECK(world.drive->status().generation == generation);  // one head is enough
+  world.lose_computer();
+  world.absent({0, 1, 2});
+  REQUIRE(world.recover());
+  world.open();
+  CHECK(world.tree() == Tree{{"file", content}});
+}
+
 TEST_CASE("a head is made while somebody writes without end, and what it names is on nodes") {
   World world;
   std::vector<Tree> history(1);
