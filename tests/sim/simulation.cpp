@@ -194,10 +194,15 @@ class Simulation {
     nemesis_.pause(false);
   }
 
-  /// With all nodes there. A single sync may give up before a node that was away or lied is trusted again.
+  /// With all nodes there. A single sync may give up before a node that was away or lied is trusted again. Where too many failed
+  /// their audits there is no place for what is new, and only their owner can help: then nothing is asked for.
   bool reaches(SyncLevel level) {
     const MonotonicTime deadline = world_.scheduler.now() + 30min;
     while (!workload_.sync(level, 10min)) {
+      if (workload_.usable() < (level == SyncLevel::full ? world_.shape().redundancy.n : world_.shape().protect_min)) {
+        world_.note("too few nodes are trusted to take what is new");
+        return true;
+      }
       if (world_.scheduler.now() >= deadline) return false;
       world_.scheduler.sleep(10s);
     }

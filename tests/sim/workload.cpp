@@ -513,6 +513,16 @@ bool Workload::empty(std::size_t node) {
   return true;
 }
 
+std::size_t Workload::usable() {
+  const CareStatus status = world_.drive().care().status();
+  std::size_t usable = 0;
+  for (std::size_t i = 0; i < world_.count(); ++i) {
+    const auto care = std::find_if(status.nodes.begin(), status.nodes.end(), [&](const NodeCare& one) { return one.node == world_.spec(i).id; });
+    usable += care != status.nodes.end() && !care->leaving && care->trust != Trust::failing && !world_.node(i).faults.gone ? 1 : 0;
+  }
+  return usable;
+}
+
 void Workload::keep_enough() {
   const CareStatus status = world_.drive().care().status();
   std::size_t usable = 0;
@@ -535,13 +545,8 @@ void Workload::check_care() {
   const int most = world_.shape().redundancy.n - world_.shape().redundancy.k;
   const auto trouble = [&]() -> std::string {
     const CareStatus status = world_.drive().care().status();
-    std::size_t usable = 0;
-    for (std::size_t i = 0; i < world_.count(); ++i) {
-      const auto care = std::find_if(status.nodes.begin(), status.nodes.end(), [&](const NodeCare& one) { return one.node == world_.spec(i).id; });
-      if (care == status.nodes.end()) return "node " + std::to_string(i) + " is not cared for";
-      usable += !care->leaving && care->trust != Trust::failing && !world_.node(i).faults.gone ? 1 : 0;
-    }
-    if (usable < world_.shape().redundancy.n) return {};  // nothing has another place to go to
+    if (status.nodes.size() < world_.count()) return std::to_string(world_.count() - status.nodes.size()) + " nodes are not cared for";
+    if (usable() < world_.shape().redundancy.n) return {};  // nothing has another place to go to
     for (const NodeCare& care : status.nodes) {
       const auto spec = [&] {
         for (std::size_t i = 0; i < world_.count(); ++i)

@@ -45,6 +45,8 @@ class Workload {
   void drain();
   /// Where a node was lost after others were to be emptied: so many of these stay that a segment has its n places.
   void keep_enough();
+  /// Nodes that something new may go to: neither gone, nor to be emptied, nor failing audits.
+  std::size_t usable();
   /// Care has done its work, with all nodes there but those that left for ever: nothing lies on these any more, nor on
   /// nodes that are to be emptied, and each segment has all its shards; if there are nodes enough, and within a time
   /// that grace and bandwidth explain.
