@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "fs/fuse/handler.h"
+#include "fs/fuse/raw_request.h"
 
 namespace atl::handlers {
 
@@ -61,12 +62,34 @@ void read_now(Served& served, Reply& reply, InodeNumber inode, std::size_t size,
   static_cast<void>(reply.buffer(buffer.data(), *count));
 }
 
-void write_now(Served& served, Reply& reply, InodeNumber inode, ByteView in, std::uint64_t offset) {
+/// Takes a file's set-id bits away. The kernel, which holds the file's lock meanwhile, learns the new mode when it next
+/// asks.
+Result<> drop_set_id(Served& served, InodeNumber inode) {
+  const Result<Attributes> now = served.drive.attributes(inode);
+  if (!now) return fail(now.error());
+  const std::uint32_t mode = now->mode & 07777u;
+  if (!S_ISREG(now->mode) || without_set_id(mode) == mode) return {};
+  AttributeChange change;
+  change.mode = without_set_id(mode);
+  if (const auto changed = served.drive.change_attributes(inode, change); !changed) return fail(changed.error());
+  static_cast<void>(fuse_lowlevel_notify_inval_inode(served.session, inode.value, -1, 0));
+  return {};
+}
+
+/// Where the kernel does not say whether the caller may keep them.
+Result<> drop_set_id_of_stranger(Served& served, fuse_req_t request, InodeNumber inode) {
+  if (fuse_req_ctx(request)->uid == 0) return {};
+  return drop_set_id(served, inode);
+}
+
+void write_now(Served& served, Reply& reply, InodeNumber inode, ByteView in, std::uint64_t offset, bool drops_set_id) {
   const Result<> written = [&] {
     struct Ended {
       Served& of;
       ~Ended() { of.writes_running.fetch_sub(1); }
     } const ended{served};
+    if (drops_set_id)
+      if (Result<> dropped = drop_set_id(served, inode); !dropped) return dropped;
     const Interruptible interruptible(served, reply.request());
     return served.drive.write(inode, offset, in, interruptible.token());
   }();
@@ -144,16 +167,17 @@ void write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t s
     const InodeNumber number(inode);
     const auto at = static_cast<std::uint64_t>(offset);
     const ByteView in = as_bytes({data, size});
+    const bool drops = raw_request::drops_set_id();
     served.pages.insert(number);
     served.writes_running.fetch_add(1);
     served.writes_seen.fetch_add(1);
     pass(
-        served, reply, [&](Reply& now) { write_now(served, now, number, in, at); },
+        served, reply, [&](Reply& now) { write_now(served, now, number, in, at, drops); },
         [&](std::shared_ptr<Reply> later) {
           // The worker's buffer is used again: what waits needs its own copy.
           auto copy = std::make_shared<const Bytes>(in.begin(), in.end());
-          return [&served, later = std::move(later), number, copy = std::move(copy), at] {
-            handle_later(*later, [&] { write_now(served, *later, number, *copy, at); });
+          return [&served, later = std::move(later), number, copy = std::move(copy), at, drops] {
+            handle_later(*later, [&] { write_now(served, *later, number, *copy, at, drops); });
           };
         });
   });
@@ -175,6 +199,8 @@ void fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off
       default: return reply.error(EOPNOTSUPP);
     }
     if (offset < 0 || length <= 0) return reply.error(EINVAL);
+    if (const auto dropped = drop_set_id_of_stranger(served, request, InodeNumber(inode)); !dropped)
+      return reply.error(dropped.error());
     reply.result(served.drive.fallocate(InodeNumber(inode), what, static_cast<std::uint64_t>(offset),
                                         static_cast<std::uint64_t>(length)));
   });
@@ -207,6 +233,8 @@ void copy_file_range(fuse_req_t request, fuse_ino_t from, off_t from_offset, fus
                      off_t to_offset, fuse_file_info*, std::size_t length, int flags) {
   handle(request, [&](Served& served, Reply& reply) {
     if (flags != 0) return reply.error(EINVAL);
+    if (const auto dropped = drop_set_id_of_stranger(served, request, InodeNumber(to)); !dropped)
+      return reply.error(dropped.error());
     // The answer's count has 32 bits; callers go on where a copy was short.
     constexpr std::size_t copy_bytes_max = std::size_t{1} << 30;
     const Result<std::uint64_t> copied = served.drive.copy_range(

@@ -1,6 +1,8 @@
 // What every handler needs: its context, and a boundary that no exception crosses into C.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <new>
 
 #include "fs/fuse/operations.h"
@@ -45,6 +47,11 @@ inline void reply_entry(Served& served, Reply& reply, const Result<Attributes>& 
   if (!made) return reply.error(made.error());
   served.blocks_outdated.erase(made->inode);
   if (!reply.entry(to_entry(*made))) served.drive.forget(made->inode, 1);
+}
+
+/// The mode without the bits that a stranger's change takes away; set-group-id without group execution is none.
+constexpr std::uint32_t without_set_id(std::uint32_t mode) {
+  return mode & ~((mode & S_IXGRP) != 0 ? S_ISUID | S_ISGID : S_ISUID);
 }
 
 // Handlers, by the file that holds them.

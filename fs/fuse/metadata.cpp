@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include "fs/fuse/handler.h"
+#include "fs/fuse/raw_request.h"
 
 namespace atl::handlers {
 
@@ -64,6 +65,14 @@ void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* stat, int set, f
     change.mtime = time(FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, stat->st_mtim);
     change.ctime = time(FUSE_SET_ATTR_CTIME, 0, stat->st_ctim);
     served.blocks_outdated.erase(InodeNumber(inode));
+    // With the set-id bits, which a new owner and a stranger's truncation take away; the kernel leaves that to us.
+    const bool drops = change.uid || change.gid || raw_request::drops_set_id();
+    if (drops) {
+      const Result<Attributes> now = served.drive.attributes(InodeNumber(inode));
+      if (!now) return reply.error(now.error());
+      const std::uint32_t mode = change.mode.value_or(now->mode & 07777u);
+      if (S_ISREG(now->mode) && without_set_id(mode) != mode) change.mode = without_set_id(mode);
+    }
     const Result<Attributes> changed = served.drive.change_attributes(InodeNumber(inode), change);
     changed ? reply.attributes(*changed) : reply.error(changed.error());
   });

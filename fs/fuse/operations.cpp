@@ -24,7 +24,8 @@ void init(void* user, fuse_conn_info* connection) {
   want(FUSE_CAP_NO_OPEN_SUPPORT);
   want(FUSE_CAP_NO_OPENDIR_SUPPORT);
   want(FUSE_CAP_EXPLICIT_INVAL_DATA);
-  // The kernel truncates before an open, and clears set-id bits itself: it sees every write, the drive sees them late.
+  // The kernel truncates before an open. Set-id bits are dropped when it says so (raw_request.h), not at each write
+  // that the drive sees: with the write-back cache it sees them late.
   refuse(FUSE_CAP_ATOMIC_O_TRUNC);
   refuse(FUSE_CAP_HANDLE_KILLPRIV);
   refuse(FUSE_CAP_AUTO_INVAL_DATA);

@@ -16,6 +16,7 @@
 
 #include "engine/base/os_error.h"
 #include "fs/fuse/operations.h"
+#include "fs/fuse/raw_request.h"
 #include "fs/fuse/workers.h"
 #include "fs/mount/mount_point.h"
 
@@ -52,6 +53,18 @@ Result<> sync_from_child(const std::string& mount_point, Deadline deadline) {
   }
 }
 
+/// As libfuse itself reads and answers, but for the answer to INIT.
+constexpr fuse_custom_io device_io = {
+    .writev =
+        [](int device, iovec* pieces, int count, void*) {
+          raw_request::complete_init_answer(pieces, count);
+          return ::writev(device, pieces, count);
+        },
+    .read = [](int device, void* buffer, std::size_t size, void*) { return ::read(device, buffer, size); },
+    .splice_receive = nullptr,
+    .splice_send = nullptr,
+};
+
 class FuseSession final : public Session {
  public:
   FuseSession(Drive& drive, Clock& clock, SessionOptions options)
@@ -80,6 +93,7 @@ class FuseSession final : public Session {
       return fail(Code::access_denied, "cannot mount on " + options_.mount_point,
                   "as an ordinary user this needs fusermount3 (package fuse3) and write access to the directory");
     attached_ = true;
+    if (fuse_session_custom_io(session_, &device_io, fuse_session_fd(session_)) != 0) throw std::bad_alloc();
     return {};
   }
 

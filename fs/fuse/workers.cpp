@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "fs/fuse/fuse_api.h"
+#include "fs/fuse/raw_request.h"
 
 namespace atl {
 
@@ -69,6 +70,7 @@ void Workers::run() {
       const std::lock_guard lock(mutex_);
       if (roster_.received() && !stopping_.load()) add();
     }
+    raw_request::received(buffer.mem, buffer.size);
     fuse_session_process_buf(session_, &buffer);
     const std::lock_guard lock(mutex_);
     waiting = roster_.answered();

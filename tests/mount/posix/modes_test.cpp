@@ -154,10 +154,21 @@ TEST_CASE("Writing, truncating and changing the owner clear set-id bits for ordi
   NEEDS_USERS();
   const std::pair<const char*, int (*)()> changes[] = {
       {"write", [] { return write_byte("file"); }},
+      {"direct write",
+       [] {
+         alignas(4096) static const char block[4096] = {};
+         int fd = open("file", O_WRONLY | O_DIRECT);
+         return pwrite(fd, block, sizeof block, 0) == sizeof block ? 0 : -1;
+       }},
       {"truncate", [] { return truncate("file", 1); }},
       {"O_TRUNC", [] { return open("file", O_WRONLY | O_TRUNC); }},
-      {"fallocate", [] { int fd = open("file", O_WRONLY); return fallocate(fd, 0, 0, 100'000); }},
-      {"copy_file_range", [] {
+      {"fallocate",
+       [] {
+         int fd = open("file", O_WRONLY);
+         return fallocate(fd, 0, 0, 100'000);
+       }},
+      {"copy_file_range",
+       [] {
          int from = open("other", O_RDONLY), to = open("file", O_WRONLY);
          return copy_file_range(from, nullptr, to, nullptr, 3, 0) == 3 ? 0 : -1;
        }},
