@@ -91,7 +91,8 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
     if (local.error().code == Code::not_found) return fail(Code::io, "the staged segment " + std::to_string(row.segment.value) + " is missing");
     return local;
   }
-  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, deadline, stop); !fetched) {
+  const auto here = local.error().code == Code::not_found ? SegmentFetcher::Local::missing : SegmentFetcher::Local::distrusted;
+  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, here, deadline, stop); !fetched) {
     // Compaction may have moved it, and its old objects may be gone.
     std::lock_guard lock(core_.mutex);
     const auto now = core_.tables->extent(extent);

@@ -9,7 +9,9 @@ namespace atl {
 namespace {
 
 constexpr std::uint64_t read_ahead_max = 4ull << 20;
+constexpr std::uint64_t out_of_order_max = 512u << 10;
 constexpr std::size_t windows_max = 1024;
+constexpr std::size_t macs_max = 16;
 constexpr Duration repeated_within = std::chrono::milliseconds(250);
 
 /// Everything one call to nodes needs; shared with completions that may outlive the caller's patience.
@@ -28,21 +30,51 @@ std::pair<std::uint64_t, std::uint64_t> SegmentFetcher::widen(SegmentId id, cons
   std::uint64_t end = offset + length;
   if (windows_.size() > windows_max) windows_.clear();  // only a hint is lost
   Window& window = windows_[id];
-  if (offset <= window.next && offset + length + read_ahead_max > window.next && window.next != 0) {
-    window.length = std::min(std::max<std::uint64_t>(window.length * 2, 256u << 10), read_ahead_max);
-    end = std::max(end, begin + window.length);
-  } else {
-    window.length = 0;
-  }
+  // Requests of one reader overtake each other.
+  const bool sequential = window.next != 0 && offset <= window.next + out_of_order_max && offset + length + read_ahead_max > window.next;
+  window.length = sequential ? std::min(std::max<std::uint64_t>(window.length * 2, 256u << 10), read_ahead_max) : 0;
+  end = std::max(end, begin + window.length);
   end = std::min((end + cache_block_bytes - 1) / cache_block_bytes * cache_block_bytes, row.bytes);
-  window.next = end;
+  window.next = sequential ? std::max(window.next, end) : end;
   return {begin, end};
 }
 
-Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out,
+std::uint64_t SegmentFetcher::until_known(SegmentId id, const SegmentFile* here, std::uint64_t must, std::uint64_t end) {
+  std::uint64_t until = (must + cache_block_bytes - 1) / cache_block_bytes * cache_block_bytes;
+  const auto under_way = [&](std::uint64_t block) {
+    const auto& flights = flights_[id];
+    return std::any_of(flights.begin(), flights.end(), [&](const auto& flight) { return flight->begin <= block && block < flight->end; });
+  };
+  while (until < end && !under_way(until) && !(here != nullptr && here->holds(until, std::min<std::uint64_t>(cache_block_bytes, end - until))))
+    until += cache_block_bytes;
+  return std::min(until, end);
+}
+
+Result<std::shared_ptr<const AttemptMacs>> SegmentFetcher::macs_of(const AttemptId& attempt) {
+  // Each key is memory of its own that is locked and guarded, which costs more than the keys of a small read.
+  std::lock_guard lock(mutex_);
+  if (!keys_) {
+    auto keys = KeyringShardKeys::make(core_.keyring);
+    if (!keys) return fail(keys.error());
+    keys_.emplace(std::move(*keys));
+  }
+  for (auto it = macs_.begin(); it != macs_.end(); ++it) {
+    if (it->first != attempt) continue;
+    macs_.splice(macs_.begin(), macs_, it);
+    return it->second;
+  }
+  auto macs = keys_->macs(attempt);
+  if (!macs) return fail(macs.error());
+  macs_.emplace_front(attempt, std::make_shared<const AttemptMacs>(std::move(*macs)));
+  if (macs_.size() > macs_max) macs_.pop_back();
+  return macs_.front().second;
+}
+
+Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, Local local,
                                MonotonicTime deadline, const std::stop_token& stop) {
   if (offset + out.size() > row.bytes) return fail(Code::corrupt, "an extent lies beyond the end of segment " + std::to_string(id.value));
   std::shared_ptr<Flight> flight;
+  std::shared_ptr<SegmentFile> brought;  // since the caller looked
   bool mine = false;
   {
     std::lock_guard lock(mutex_);
@@ -57,11 +89,22 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
     for (const auto& other : flights)
       if (other->begin <= offset && offset + out.size() <= other->end) flight = other;
     if (!flight) {
-      mine = true;
-      flight = std::make_shared<Flight>();
-      std::tie(flight->begin, flight->end) = widen(id, row, offset, out.size());
-      flights.push_back(flight);
+      const std::shared_ptr<SegmentFile> here = local == Local::missing ? core_.segments->find(id) : nullptr;
+      if (here && here->holds(offset, out.size())) {
+        brought = here;
+        if (flights.empty()) flights_.erase(id);
+      } else {
+        mine = true;
+        flight = std::make_shared<Flight>();
+        std::tie(flight->begin, flight->end) = widen(id, row, offset, out.size());
+        flight->end = until_known(id, here.get(), offset + out.size(), flight->end);
+        flights.push_back(flight);
+      }
     }
+  }
+  if (brought) {
+    if (brought->read(offset, out)) return {};
+    return fetch(id, row, offset, out, Local::distrusted, deadline, stop);
   }
   if (mine) {
     Result<Bytes> bytes = ask_nodes(row, flight->begin, flight->end, deadline, stop);
@@ -90,7 +133,7 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
       return fail(Code::timed_out, "nodes did not answer in time");
     }
     // The one who asked gave up, not we: ask ourselves.
-    if (!flight->bytes && flight->bytes.error().code == Code::cancelled) return fetch(id, row, offset, out, deadline, stop);
+    if (!flight->bytes && flight->bytes.error().code == Code::cancelled) return fetch(id, row, offset, out, local, deadline, stop);
   }
   if (!flight->bytes) return fail(flight->bytes.error());
   std::memcpy(out.data(), flight->bytes->data() + (offset - flight->begin), out.size());
@@ -101,12 +144,9 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
                                         const std::stop_token& stop) {
   Engine* engine = core_.engine.load();
   if (engine == nullptr || !row.has_attempt) return fail(Code::unavailable, "the bytes are on nodes, and the drive is offline");
-  const KeyEpoch epoch{1};  // shard keys do not rotate: objects outlive key epochs
-  auto mac_key = core_.keyring.derive(epoch, KeyPurpose::shard_mac);
-  auto name_key = core_.keyring.derive(epoch, KeyPurpose::object_name);
-  if (!mac_key) return fail(mac_key.error());
-  if (!name_key) return fail(name_key.error());
-  const auto macs = std::make_shared<const LeafMacs>(*mac_key, core_.keyring.volume(), row.attempt);
+  const auto found = macs_of(row.attempt);
+  if (!found) return fail(found.error());
+  const std::shared_ptr<const AttemptMacs>& macs = *found;
   const Redundancy redundancy{row.k, row.n};
   const ShardGeometry geometry = ShardGeometry::of(redundancy, row.shipped_bytes());
   // Nodes hold the segment without its local header; where a range touches that, zeros stand for it.
@@ -123,7 +163,7 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
     const ShardGeometry::Run run = runs[i];
     FetchRequest request;
     for (const ShardHome& home : row.placed) {
-      FetchSource source{home, shard_object_name(*name_key, row.attempt, home.shard, home.node)};
+      FetchSource source{home, keys_->name(row.attempt, home.shard, home.node)};
       if (home.shard == run.shard) {
         request.wanted = std::move(source);
       } else {
@@ -166,23 +206,25 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
     const ShardGeometry::Run& run = runs[i];
     auto& result = *answers->runs[i];
     if (!result) return fail(result.error());
-    Bytes leaves;
-    std::vector<std::pair<ShardIndex, Bytes>> stripped;
-    for (const auto& [shard, answer] : *result) {
-      if (shard == run.shard) leaves = strip_macs(answer);
-      else stripped.emplace_back(shard, strip_macs(answer));
-    }
-    if (leaves.empty()) {
-      std::vector<std::pair<ShardIndex, ByteView>> views(stripped.begin(), stripped.end());
-      auto rebuilt = rebuild_leaves(redundancy, run.shard, views);
-      if (!rebuilt) return fail(rebuilt.error());
-      leaves = std::move(*rebuilt);
-      core_.counters.rebuilt_leaves += run.leaf_count;
-    }
     // The run's leaves may begin before and end behind what was asked.
-    const std::uint64_t from = std::max(shipped_begin, run.segment_offset);
-    const std::uint64_t to = std::min(shipped_end, run.segment_offset + leaves.size());
-    if (from < to) std::memcpy(bytes.data() + (from + segment_header_bytes - begin), leaves.data() + (from - run.segment_offset), to - from);
+    const auto place = [&](std::uint64_t at, ByteView leaves) {
+      const std::uint64_t from = std::max(shipped_begin, at);
+      const std::uint64_t to = std::min(shipped_end, at + leaves.size());
+      if (from < to) std::memcpy(bytes.data() + (from + segment_header_bytes - begin), leaves.data() + (from - at), to - from);
+    };
+    const auto own = std::find_if(result->begin(), result->end(), [&](const auto& answer) { return answer.first == run.shard; });
+    if (own != result->end()) {
+      for (std::uint32_t leaf = 0; leaf < run.leaf_count; ++leaf)
+        place(run.segment_offset + std::uint64_t{leaf} * leaf_bytes, ByteView(own->second).subspan(std::size_t{leaf} * (leaf_bytes + leaf_mac_bytes), leaf_bytes));
+      continue;
+    }
+    std::vector<std::pair<ShardIndex, Bytes>> stripped;
+    for (const auto& [shard, answer] : *result) stripped.emplace_back(shard, strip_macs(answer));
+    const std::vector<std::pair<ShardIndex, ByteView>> views(stripped.begin(), stripped.end());
+    const auto rebuilt = rebuild_leaves(redundancy, run.shard, views);
+    if (!rebuilt) return fail(rebuilt.error());
+    core_.counters.rebuilt_leaves += run.leaf_count;
+    place(run.segment_offset, *rebuilt);
   }
   return bytes;
 }

@@ -2,7 +2,8 @@
 // answer, kept in the local cache.
 //
 // Sequential readers get read-ahead: a fetch that begins where the last one of its segment ended asks for twice as
-// much, up to a bound. Two readers of one range share one fetch. Thread-safe; fetch() waits for nodes.
+// much, up to a bound, but not for what is here or under way. Two readers of one range share one fetch. Thread-safe;
+// fetch() waits for nodes.
 #pragma once
 
 #include <list>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "cache/drive/core.h"
+#include "cache/keys/keyring_shard_keys.h"
 
 namespace atl {
 
@@ -21,9 +23,13 @@ class SegmentFetcher {
  public:
   explicit SegmentFetcher(DriveCore& core) : core_(core) {}
 
+  enum class Local {
+    missing,   // the caller saw that it is not here; what another reader brought since will do
+    distrusted
+  };
   /// Reads [offset, +out.size()) of a segment with this row. Code::unavailable without an engine or attempt,
   /// too_few_nodes, timed_out, cancelled, corrupt.
-  Result<> fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, MonotonicTime deadline,
+  Result<> fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, Local local, MonotonicTime deadline,
                  const std::stop_token& stop);
 
  private:
@@ -38,6 +44,10 @@ class SegmentFetcher {
   };
 
   std::pair<std::uint64_t, std::uint64_t> widen(SegmentId id, const SegmentRow& row, std::uint64_t offset, std::uint64_t length);
+  /// Where what is to be fetched ends at `end` at the latest, and beyond `must` no block that is here or under way is part of it.
+  std::uint64_t until_known(SegmentId id, const SegmentFile* here, std::uint64_t must, std::uint64_t end);
+  /// The MACs of an attempt; those of the last few are kept.
+  Result<std::shared_ptr<const AttemptMacs>> macs_of(const AttemptId& attempt);
   /// Asks nodes; blocks until all runs are there.
   Result<Bytes> ask_nodes(const SegmentRow& row, std::uint64_t begin, std::uint64_t end, MonotonicTime deadline,
                           const std::stop_token& stop);
@@ -46,6 +56,8 @@ class SegmentFetcher {
   std::mutex mutex_;
   std::map<SegmentId, std::list<std::shared_ptr<Flight>>> flights_;
   std::map<SegmentId, Window> windows_;
+  std::optional<KeyringShardKeys> keys_;  // once made, never changed
+  std::list<std::pair<AttemptId, std::shared_ptr<const AttemptMacs>>> macs_;  // most recent first
   // The last fetch of a segment that ran out of time, and when: a kernel whose read-ahead failed asks at once for
   // the page that it began with, and would wait for the same silent nodes once more.
   std::map<SegmentId, std::pair<std::shared_ptr<Flight>, MonotonicTime>> late_;

@@ -109,6 +109,27 @@ TEST_CASE("random writes, truncations and holes leave a file as a plain array wo
   CHECK(f.drive->digest().value() == digest);
 }
 
+TEST_CASE("what is read in pieces, nearly in order, is fetched once") {
+  DriveFixture f;
+  const Attributes file = f.make_file(root_inode, "file");
+  const Bytes content = f.random.bytes(6'000'000);
+  f.write(file.inode, 0, content);
+  f.sync_full();
+  REQUIRE(f.drive->drop_cache());
+  const std::uint64_t before = f.engine.counters().node_read_bytes;
+  // As a kernel does whose read-ahead is served by several threads: pairs of neighbours, the later one first.
+  constexpr std::size_t piece = 128u << 10;
+  for (std::size_t i = 0; i * piece < content.size(); ++i) {
+    const std::size_t at = (i ^ 1) * piece;
+    if (at >= content.size()) continue;
+    const bool same = std::ranges::equal(f.read(file.inode, at, piece), ByteView(content).subspan(at, std::min(piece, content.size() - at)));
+    CHECK(same);
+  }
+  const std::uint64_t fetched = f.engine.counters().node_read_bytes - before;
+  CHECK(fetched >= content.size());
+  CHECK(fetched <= content.size() * 11 / 10);
+}
+
 TEST_CASE("any n-k nodes may vanish or lie, and every byte reads back") {
   DriveFixture f;
   const Attributes file = f.make_file(root_inode, "file");
