@@ -14,7 +14,7 @@
 //   bench_workload stat|read-files|rename|unlink DIR COUNT
 //   bench_workload list DIR                    what ls -l does: read the directory, lstat each entry
 //   bench_workload touch DIR COUNT             COUNT empty files in folders of 10,000 each
-//   bench_workload look-up DIR COUNT OPS       stat of OPS of those at random
+//   bench_workload look-up DIR COUNT OPS       stat of OPS of those, scattered, none twice
 //   bench_workload list-some DIR COUNT         `list` of ten of those folders at most, evenly spread
 //   bench_workload evict DIR                   asks the kernel to drop the cached pages of all files below DIR
 #include <dirent.h>
@@ -32,6 +32,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -279,9 +280,12 @@ Work touch(const std::string& directory, std::uint64_t count) {
 }
 
 Work look_up(const std::string& directory, std::uint64_t count, std::uint64_t operations) {
-  std::mt19937_64 random(17);
+  // No name twice: the kernel would answer the second time.
+  operations = std::min(operations, count);
+  auto step = static_cast<std::uint64_t>(0.618 * static_cast<double>(count));
+  while (std::gcd(step, count) != 1) ++step;
   for (std::uint64_t done = 0; done < operations; ++done) {
-    const std::uint64_t i = random() % count;
+    const std::uint64_t i = done * step % count;
     const auto path = name(folder_of(directory, i), i);
     struct stat info {};
     require(::stat(path.c_str(), &info) == 0, "stat " + path);
