@@ -105,6 +105,7 @@ Result<> ShardTransfer::read_windows(const SegmentRow& row, const BadShards& bad
   const ShardGeometry geometry = ShardGeometry::of(redundancy, row.shipped_bytes());
   const auto homes = std::make_shared<const std::vector<ShardHome>>(row.placed);
   using Shards = std::vector<std::pair<ShardIndex, Bytes>>;
+  Bytes leaves;
   for (std::uint32_t first = 0; first < geometry.leaves; first += window_leaves) {
     const std::uint32_t count = std::min(window_leaves, geometry.leaves - first);
     if (std::none_of(targets.begin(), targets.end(), [&](const ShardTarget& target) { return seams_.still_wanted(target.old); }))
@@ -148,10 +149,10 @@ Result<> ShardTransfer::read_windows(const SegmentRow& row, const BadShards& bad
     const std::vector<std::pair<ShardIndex, ByteView>> views(stripped.begin(), stripped.end());
     for (ShardTarget& target : targets) {
       const ShardIndex rebuilt = mutant("rebuilt-as-another") ? ShardIndex(static_cast<std::uint8_t>((target.old.shard.value + 1) % row.n)) : target.old.shard;
-      auto leaves = rebuild_leaves(redundancy, rebuilt, views);
-      if (!leaves) return fail(leaves.error());
+      leaves.resize(std::size_t{count} * leaf_bytes);
+      if (auto r = rebuild_leaves(redundancy, rebuilt, views, leaves); !r) return r;
       for (std::uint32_t leaf = 0; leaf < count; ++leaf) {
-        const ByteView payload = ByteView(*leaves).subspan(std::size_t{leaf} * leaf_bytes, leaf_bytes);
+        const ByteView payload = ByteView(leaves).subspan(std::size_t{leaf} * leaf_bytes, leaf_bytes);
         target.object.insert(target.object.end(), payload.begin(), payload.end());
         target.object.resize(target.object.size() + leaf_mac_bytes);
         macs->compute(target.old.shard, first + leaf, payload, std::span<std::uint8_t, leaf_mac_bytes>(target.object.end() - leaf_mac_bytes, leaf_mac_bytes));

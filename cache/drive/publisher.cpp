@@ -382,7 +382,7 @@ void Publisher::count_holders() {
     std::lock_guard lock(core_.mutex);
     unshipped_.erase(unshipped_.begin(), unshipped_.upper_bound(told->second.changes));
   }
-  const auto passed = [this](const Told& told) { return tells_full(told.changes, told.placed); };
+  const auto passed = [this](const Told& head) { return tells_full(head.changes, head.placed); };
   while (told_.size() > told_max || (told_.begin()->first < held && passed(told_.begin()->second))) told_.erase(told_.begin());
   mirror_->counted(held);
   retire_old();

@@ -221,10 +221,10 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
     std::vector<std::pair<ShardIndex, Bytes>> stripped;
     for (const auto& [shard, answer] : *result) stripped.emplace_back(shard, strip_macs(answer));
     const std::vector<std::pair<ShardIndex, ByteView>> views(stripped.begin(), stripped.end());
-    const auto rebuilt = rebuild_leaves(redundancy, run.shard, views);
-    if (!rebuilt) return fail(rebuilt.error());
+    Bytes rebuilt(std::size_t{run.leaf_count} * leaf_bytes);
+    if (auto r = rebuild_leaves(redundancy, run.shard, views, rebuilt); !r) return fail(r.error());
     core_.counters.rebuilt_leaves += run.leaf_count;
-    place(run.segment_offset, *rebuilt);
+    place(run.segment_offset, rebuilt);
   }
   return bytes;
 }

@@ -226,19 +226,22 @@ std::vector<ByteView> EncodedSegment::object(ShardIndex shard) const {
   return views;
 }
 
-Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
-                             const std::vector<std::pair<ShardIndex, ByteView>>& available) {
+Result<> rebuild_leaves(Redundancy redundancy, ShardIndex wanted, const std::vector<std::pair<ShardIndex, ByteView>>& available,
+                        MutableBytes rebuilt) {
   assert(redundancy.k >= 1 && redundancy.k <= redundancy.n && wanted.value < redundancy.n);
   std::array<const ByteView*, 256> by_shard{};
   std::size_t distinct = 0;
   for (const auto& [shard, leaves] : available) {
     if (shard.value >= redundancy.n) return fail(Code::invalid, "there is no shard " + std::to_string(shard.value));
-    if (leaves.size() != available.front().second.size() || leaves.size() % leaf_bytes != 0 || leaves.empty())
+    if (leaves.size() != rebuilt.size() || leaves.size() % leaf_bytes != 0 || leaves.empty())
       return fail(Code::invalid, "the shards' runs of leaves do not have the same length");
     if (by_shard[shard.value] == nullptr) ++distinct;
     by_shard[shard.value] = &leaves;
   }
-  if (const ByteView* there = by_shard[wanted.value]) return Bytes(there->begin(), there->end());
+  if (const ByteView* there = by_shard[wanted.value]) {
+    std::memcpy(rebuilt.data(), there->data(), there->size());
+    return {};
+  }
   if (distinct < redundancy.k)
     return fail(Code::too_few_nodes,
                 std::to_string(distinct) + " shards are readable and " + std::to_string(redundancy.k) + " are needed",
@@ -253,15 +256,13 @@ Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
     from.push_back(reading(by_shard[shard]->data()));
   }
   const TableCache::Table table = rebuild_table(redundancy, wanted.value, sources);
-  const std::size_t length = available.front().second.size();
-  Bytes rebuilt(length);
   // In steps: ISA-L counts in int, and short runs of many sources stay in the processor's cache.
-  for (std::size_t at = 0; at < length; at += leaf_bytes) {
+  for (std::size_t at = 0; at < rebuilt.size(); at += leaf_bytes) {
     std::uint8_t* to = rebuilt.data() + at;
     ec_encode_data(leaf_bytes, redundancy.k, 1, reading(table->data()), from.data(), &to);
     for (std::uint8_t*& source : from) source += leaf_bytes;
   }
-  return rebuilt;
+  return {};
 }
 
 }  // namespace atl

@@ -105,10 +105,10 @@ class EncodedSegment {
 };
 
 /// Rebuilds leaves. `available`: at least k distinct shards' leaf runs without MACs, equally long (a multiple of
-/// leaf_bytes); gives the same run of shard `wanted` (data or parity). Decode matrices are cached.
-/// Code::too_few_nodes with fewer than k.
-Result<Bytes> rebuild_leaves(Redundancy redundancy, ShardIndex wanted,
-                             const std::vector<std::pair<ShardIndex, ByteView>>& available);
+/// leaf_bytes); writes the same run of shard `wanted` (data or parity) to `rebuilt`, which is as long. Decode matrices are
+/// cached. Code::too_few_nodes with fewer than k.
+Result<> rebuild_leaves(Redundancy redundancy, ShardIndex wanted, const std::vector<std::pair<ShardIndex, ByteView>>& available,
+                        MutableBytes rebuilt);
 
 /// The first bytes of every shard object.
 std::array<std::uint8_t, shard_header_bytes> shard_header();

@@ -18,6 +18,7 @@ the_kernels() {
   record atoll kernel-seal "$(kernel_ratio "$out" seal/131072 seal_openssl_alone/131072)"
   for x in 3/6 8/12 29/80; do
     record atoll "kernel-encode-$x" "$(kernel_ratio "$out" "encode/$x" "encode_isal_alone/$x")"
+    record atoll "kernel-encode-macs-$x" "$(kernel_ratio "$out" "encode/$x" "encode_isal_poly1305_alone/$x")"
     record atoll "kernel-rebuild-$x" "$(kernel_ratio "$out" "rebuild/$x" "rebuild_isal_alone/$x")"
   done
   record atoll kernel-journal "$(kernel_figure "$out" journal_append/100/real_time items_per_second)"

@@ -52,8 +52,8 @@ struct Sample {
     std::vector<std::pair<ShardIndex, ByteView>> available;
     for (const std::size_t i : kept) available.emplace_back(shard_at(i), leaves[i]);
     for (std::size_t wanted = 0; wanted < leaves.size(); ++wanted) {
-      const auto rebuilt = rebuild_leaves(geometry.redundancy, shard_at(wanted), available);
-      if (!rebuilt || *rebuilt != leaves[wanted]) return false;
+      Bytes rebuilt(leaves[wanted].size());
+      if (!rebuild_leaves(geometry.redundancy, shard_at(wanted), available, rebuilt) || rebuilt != leaves[wanted]) return false;
     }
     return true;
   }
@@ -127,21 +127,22 @@ TEST_CASE("a run of leaves is rebuilt from the same run of others, without the r
   std::vector<std::pair<ShardIndex, ByteView>> available;
   for (const std::size_t i : {4, 1, 5})
     available.emplace_back(shard_at(i), ByteView(sample.leaves[i]).subspan(7 * leaf_bytes, 2 * leaf_bytes));
-  const auto rebuilt = rebuild_leaves({3, 6}, ShardIndex(0), available);
-  REQUIRE(rebuilt.has_value());
-  CHECK(std::equal(rebuilt->begin(), rebuilt->end(), sample.leaves[0].begin() + 7 * leaf_bytes));
+  Bytes rebuilt(2 * leaf_bytes);
+  REQUIRE(rebuild_leaves({3, 6}, ShardIndex(0), available, rebuilt));
+  CHECK(std::equal(rebuilt.begin(), rebuilt.end(), sample.leaves[0].begin() + 7 * leaf_bytes));
 }
 
 TEST_CASE("with fewer than k distinct shards nothing is rebuilt") {
   const Sample sample({3, 6}, 1000);
   const ByteView leaf = sample.leaves[4];
+  Bytes rebuilt(leaf.size());
   const auto twice = rebuild_leaves({3, 6}, ShardIndex(0),
-                                    {{ShardIndex(4), leaf}, {ShardIndex(4), leaf}, {ShardIndex(5), sample.leaves[5]}});
+                                    {{ShardIndex(4), leaf}, {ShardIndex(4), leaf}, {ShardIndex(5), sample.leaves[5]}}, rebuilt);
   REQUIRE_FALSE(twice.has_value());
   CHECK(twice.error().code == Code::too_few_nodes);
-  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {}).error().code == Code::too_few_nodes);
-  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {{ShardIndex(6), leaf}}).error().code == Code::invalid);
-  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {{ShardIndex(1), leaf.first(100)}}).error().code == Code::invalid);
+  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {}, rebuilt).error().code == Code::too_few_nodes);
+  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {{ShardIndex(6), leaf}}, rebuilt).error().code == Code::invalid);
+  CHECK(rebuild_leaves({3, 6}, ShardIndex(0), {{ShardIndex(1), leaf.first(100)}}, rebuilt).error().code == Code::invalid);
 }
 
 TEST_CASE("every leaf of every object verifies at its place") {
