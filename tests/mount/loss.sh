@@ -36,13 +36,14 @@ done; done; done
 
 # How a node is harmed, and put right again. Objects that come later are not touched by putting right.
 objects() { find "$nodes/$1/objects" -type f | sort; }
-save() { rm -rf "$scratch/saved-$1"; cp -a "$nodes/$1/objects" "$scratch/saved-$1"; }
-restore() { cp -a --remove-destination "$scratch/saved-$1/." "$nodes/$1/objects/"; }
+# They are kept once, while all is whole: the drive replaces damaged objects by itself, and may do so at any moment of the harm.
+for node in 1 2 3 4 5 6; do cp -a "$nodes/$node/objects" "$scratch/whole-$node"; done
+restore() { cp -a --remove-destination "$scratch/whole-$1/." "$nodes/$1/objects/"; }
+restore_missing() { cp -a -n "$scratch/whole-$1/." "$nodes/$1/objects/"; }
 harm_away() { mv "$nodes/$1" "$scratch/away-$1"; }
 heal_away() { mv "$scratch/away-$1" "$nodes/$1"; }
 harm_garbage() {
   local file
-  save "$1"
   objects "$1" | while IFS= read -r file; do
     chmod u+w "$file"
     head -c "$(stat -c %s "$file")" /dev/urandom | dd of="$file" conv=notrunc status=none
@@ -50,19 +51,17 @@ harm_garbage() {
 }
 harm_truncated() {
   local file
-  save "$1"
   objects "$1" | while IFS= read -r file; do chmod u+w "$file"; truncate -s $(($(stat -c %s "$file") / 3)) "$file"; done
 }
 harm_swapped() {
   local file last='' first=''
-  save "$1"
   while IFS= read -r file; do
     if [ -z "$first" ]; then first=$file; mv "$file" "$scratch/swap"; else mv "$file" "$last"; fi
     last=$file
   done < <(objects "$1")
   [ -z "$first" ] || mv "$scratch/swap" "$last"
 }
-harm_removed() { save "$1"; find "$nodes/$1/objects" -type f -delete; }
+harm_removed() { find "$nodes/$1/objects" -type f -delete; }
 heal_garbage() { restore "$1"; }
 heal_truncated() { restore "$1"; }
 heal_swapped() { restore "$1"; }
@@ -85,12 +84,13 @@ $out"
       good=$((good + 1))
     fi
     for node in $subset; do "heal_$way" "$node"; done
+    for node in 1 2 3 4 5 6; do restore_missing "$node"; done
     [ -z "$bad" ] || break
   done
   total=$((total + good))
   if [ -z "$bad" ]; then ok "any three nodes $way: $good subsets read back byte for byte from the others"; else
-    fail "any three nodes $way: every file reads back" "$bad
-$("$atoll" status 2>&1; tail -n 15 "$log")"; fi
+    fail "any three nodes $way: every file reads back" "$("$atoll" status 2>&1; tail -n 15 "$log")
+$bad"; fi
   expect "reads from nodes were counted with nodes $way" '[ "$(status_of node_reads)" -gt "${reads_before:-0}" ]'
   case $way in
     garbage|truncated|swapped) expect "bad shards were counted with nodes $way" '[ "$(status_of bad_shards)" -gt "${shards_before:-0}" ]' ;;
