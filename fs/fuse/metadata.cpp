@@ -71,7 +71,7 @@ void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* stat, int set, f
       const Result<Attributes> now = served.drive.attributes(InodeNumber(inode));
       if (!now) return reply.error(now.error());
       const std::uint32_t mode = change.mode.value_or(now->mode & 07777u);
-      if (S_ISREG(now->mode) && without_set_id(mode) != mode) change.mode = without_set_id(mode);
+      if (!S_ISDIR(now->mode) && without_set_id(mode) != mode) change.mode = without_set_id(mode);
     }
     const Result<Attributes> changed = served.drive.change_attributes(InodeNumber(inode), change);
     changed ? reply.attributes(*changed) : reply.error(changed.error());

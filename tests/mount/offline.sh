@@ -65,7 +65,7 @@ sync -f "$point" 2>/dev/null  # takes the kernel's own note of the write that fa
 for i in 1 2 3 4; do start_node "$i"; done
 for i in 1 2 3 4; do await_node "$i"; done
 check "when nodes return the drive is ready by itself" until_true 30 state_is ready
-check "and what was saved drains to them" until_true 60 eval '[ "$(status_of protection)" = full ] && [ "$(status_of staged_bytes)" = 0 ]'
+check "and what was saved drains to them" until_true 60 eval '[[ "$(status_of protection)" =~ ^(protected|full)$ ]] && [ "$(status_of staged_bytes)" = 0 ]'
 drop_cache
 check "what could not be read reads" cmp "$scratch/file2" "$point/folder/file2"
 check "what was saved without nodes reads back from them" cmp "$scratch/file3" "$point/written"
