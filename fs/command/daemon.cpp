@@ -143,21 +143,15 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
   std::unique_ptr<Session> session = std::move(*mounted);
   std::atomic<bool> attached{true};
   std::atomic<bool> stopping{false};
-  session->start([&] {
+  const auto ended = [&] {
     attached = false;
     stopping = true;
     stop_signals.set();
-  });
-  set_readahead(plan.mount_point, readahead_kibibytes);
+  };
 
-  Running running{*drive, *session, clock, plan.places, keys,
-                  [&] {
-                    attached = false;
-                    stopping = true;
-                    stop_signals.set();
-                  },
-                  [&] { return stopping.load(); }, **credentials, random, *flow, dynamic_cast<const StatisticsKeeper*>(engine.get()),
-                  dynamic_cast<NodeChecks*>(engine.get())};
+  // Commands are answered before the mount is: who sees the drive's files may ask about it, or unmount it, at once.
+  Running running{*drive, *session, clock, plan.places, keys, ended, [&] { return stopping.load(); }, **credentials, random, *flow,
+                  dynamic_cast<const StatisticsKeeper*>(engine.get()), dynamic_cast<NodeChecks*>(engine.get())};
   auto control = ControlServer::listen(plan.places.socket, make_control_handler(std::move(running)));
   if (!control) {
     session.reset();
@@ -165,6 +159,8 @@ Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready)
     engine->close();
     return give_up(control.error());
   }
+  session->start(ended);
+  set_readahead(plan.mount_point, readahead_kibibytes);
 
   ready();
   const std::string reason = stop_signals.wait();

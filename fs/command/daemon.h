@@ -1,8 +1,8 @@
 // The process behind a mount: brings a drive up, serves it, and puts it down again.
 //
-// Up: keys, lock, drive, engine, FUSE, control socket. Down, for SIGTERM, SIGINT, `atoll umount` or an unmount from
-// outside: what the kernel holds is written back while it is still served, the drive is closed within a bound that never
-// waits for nodes, then the mount is taken away. The lock goes last, with the process.
+// Up: keys, lock, drive, engine, mount, control socket, and only then the mount is served. Down, for SIGTERM, SIGINT,
+// `atoll umount` or an unmount from outside: what the kernel holds is written back while it is still served, the drive is
+// closed within a bound that never waits for nodes, then the mount is taken away. The lock goes last, with the process.
 #pragma once
 
 #include <functional>

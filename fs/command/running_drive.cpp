@@ -59,9 +59,11 @@ Outcome<nlohmann::json> drive_status(const Places& places) {
   PosixDisk disk;
   auto peeked = Drive::peek(disk, places.state);
   if (!peeked) return give_up(peeked.error());
-  if (peeked->state != DriveState::fenced) peeked->state = DriveState::unmounted;
-  // Held without a socket: a process is on its way up or down.
-  if (!HomeLock::acquire(places.state, std::chrono::milliseconds(0))) peeked->state = DriveState::recovering;
+  if (peeked->state != DriveState::fenced) {
+    // Held without a socket: a process is on its way up or down.
+    const bool held = !HomeLock::acquire(places.state, std::chrono::milliseconds(0));
+    peeked->state = held ? DriveState::recovering : DriveState::unmounted;
+  }
   nlohmann::json status = status_json(*peeked, places.name, "");
   add_papers(status, disk, places.state, SystemClock().wall_now());
   return status;
