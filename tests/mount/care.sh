@@ -29,7 +29,7 @@ check "and the node is emptied, as was asked" "$atoll" node drain default "dir:$
 "$atoll" status >"$scratch/status" 2>&1
 check "which status says" grep -q "is empty: it may go" "$scratch/status"
 check "it leaves the drive" "$atoll" node remove "dir:$scratch/node1"
-expect "and is not listed any more" '! "$atoll" node list | grep -q "$scratch/node1\$\|$scratch/node1 "'
+expect "and is not listed any more" '! "$atoll" node list | finds "$scratch/node1\$\|$scratch/node1 "'
 rm -r "$scratch/node1"
 check "nothing rests on it" same
 
@@ -37,13 +37,13 @@ check "nothing rests on it" same
 "$atoll" node remove "dir:$scratch/node2" >/dev/null 2>&1 </dev/null &
 remover=$!
 mine+=("$remover")
-until_true 60 bash -c "\"$atoll\" status --json | grep -q '\"leaving\":true'" || true
+until_true 60 eval '"$atoll" status --json | finds "\"leaving\":true"' || true
 kill_drive
 wait "$remover" 2>/dev/null
 mount_drive
 check "after a kill amid a removal the drive is whole" same
-if "$atoll" node list | grep -q "$scratch/node2"; then check "and the removal can be repeated" "$atoll" node remove "dir:$scratch/node2"; fi
-expect "the node is gone" '! "$atoll" node list | grep -q "$scratch/node2"'
+if "$atoll" node list | finds "$scratch/node2"; then check "and the removal can be repeated" "$atoll" node remove "dir:$scratch/node2"; fi
+expect "the node is gone" '! "$atoll" node list | finds "$scratch/node2"'
 rm -r "$scratch/node2"
 check "the drive is whole without it" same
 check_exit 6 "a node that the promise of 3/6 needs cannot go" "$atoll" node remove "dir:$scratch/node3"

@@ -16,7 +16,7 @@ state=$ATOLL_HOME/default
 
 # said KEY: a number or word of the last check's JSON report.
 report() { "$atoll" check --json "$@" 2>/dev/null >"$scratch/report"; }
-said() { tr -d ' \n' <"$scratch/report" | grep -o "\"$1\":\"\?[^,\"}]*" | head -n 1 | sed 's/^[^:]*:"\{0,1\}//'; }
+said() { tr -d ' \n' <"$scratch/report" | grep -o "\"$1\":\"\?[^,\"}]*" | first_line | sed 's/^[^:]*:"\{0,1\}//'; }
 # Objects of shards on a node (they begin with a word of their own), the largest first.
 shards_on() { find "$scratch/node$1" -type f -size +100k -printf '%s %p\n' | sort -rn | cut -d ' ' -f 2-; }
 flip() {  # FILE OFFSET
@@ -34,7 +34,7 @@ stored=$(find "$scratch"/node[1-4] -type f -exec head -c 8 {} \; -printf ' %s\n'
 expect "every byte of every shard was read" '[ "$read_bytes" = "$stored" ]' "read $read_bytes, stored $stored"
 expect "and nodes gave them" '[ $(($(status_of node_read_bytes) - before)) -ge "$read_bytes" ]'
 
-victim=$(shards_on 2 | head -n 1)
+victim=$(shards_on 2 | first_line)
 kept=$(sha256sum <"$victim")
 rm "$victim"
 check_exit 1 "a shard that is gone is found" "$atoll" check
@@ -42,7 +42,7 @@ expect "with its node, and the file that it touches" '[[ $output == *"node2: "*"
 check "it is stored again" "$atoll" check --repair
 expect "as it was" '[ "$(sha256sum <"$victim" 2>/dev/null)" = "$kept" ]'
 
-flip "$(shards_on 3 | head -n 1)" 5000
+flip "$(shards_on 3 | first_line)" 5000
 check_exit 1 "a flipped bit is found by reading" "$atoll" check --read-data
 expect "and its node is named" '[[ $output == *"node3: "*"1 damaged"* ]]' "$output"
 check "it is mended" "$atoll" check --read-data --repair
@@ -58,7 +58,7 @@ mv "$scratch/away1" "$scratch/node1"; mv "$scratch/away2" "$scratch/node2"; mv "
 until_true 30 bash -c "[ \"\$(\"$atoll\" node list | grep -c '^ *ok')\" = 4 ]"
 check "with them back all is well" "$atoll" check
 
-journal=$(ls "$state"/journal/*.log | head -n 1)
+journal=$(ls "$state"/journal/*.log | first_line)
 flip "$journal" 300
 check_exit 1 "a damaged journal is found while the drive is in use" "$atoll" check
 expect "and the place is named" '[[ $output == *"$(basename "$journal")"* ]]' "$output"
@@ -66,7 +66,7 @@ check "a checkpoint takes its place" "$atoll" check --repair
 unmount_drive
 
 check "a drive that is not mounted is checked as well" "$atoll" check --read-data
-victim=$(shards_on 4 | head -n 1)
+victim=$(shards_on 4 | first_line)
 rm "$victim"
 check_exit 1 "and a shard that is gone is found" "$atoll" check
 expect "nothing is changed by that" '[ ! -e "$victim" ]'

@@ -216,8 +216,8 @@ expect "meanwhile nodes were read" '[ "$(status_of node_reads)" -gt "$reads" ]'
 check "a good line again, it is in use" until_true 60 ninth_is ok
 check "and everything becomes full" sync_full
 
-up=$(ls -S "$scratch"/recorded.up.* | head -n 1)
-down=$(ls -S "$scratch"/recorded.down.* | head -n 1)
+up=$(ls -S "$scratch"/recorded.up.* | first_line)
+down=$(ls -S "$scratch"/recorded.down.* | first_line)
 expect "whole uploads were recorded" '[ "$(stat -c %s "$up")" -gt 100000 ]'
 tenants() { "$atoll" node tenants --data "$scratch/node9" --json | jq -c '.tenants | map([.account, .objects, .used_bytes])'; }
 "$atoll" pause >/dev/null

@@ -85,7 +85,7 @@ make_drive "${folders[@]}" --redundancy 2/4 --no-kit
 mount_drive
 cp "$scratch/large" "$point/large" || fail "a large file can be copied"
 sync_full
-held=$(homes "$point/large" | head -n 1)
+held=$(homes "$point/large" | first_line)
 check "another drive has a delegate as well" "$atoll" delegate export "$scratch/liar"
 unmount_drive
 find "$scratch"/folder?/objects -type f | sort >"$scratch/before"

@@ -3,7 +3,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 nodes_hold() { (cd "$nodes" && find . -path '*/incoming' -prune -o -type f -print0 | sort -z | xargs -0 sha256sum); }
-in_report() { printf '%s' "$report" | tr -d ' \n' | grep -o "\"$1\":\"\?[^,\"}]*" | head -n 1 | sed 's/^[^:]*:"\{0,1\}//'; }
+in_report() { printf '%s' "$report" | tr -d ' \n' | grep -o "\"$1\":\"\?[^,\"}]*" | first_line | sed 's/^[^:]*:"\{0,1\}//'; }
 drill() { report=$("$atoll" recover --drill --json "$@" 2>"$scratch/error"); drilled=$?; }
 
 kit=$scratch/kit.txt
@@ -15,7 +15,7 @@ head -c 3000000 /dev/urandom >"$point/large"
 setfattr -n user.colour -v blue "$point/large"
 ln "$point/large" "$point/second name"
 ln -s large "$point/link"
-expect "and that nobody has rehearsed" '"$atoll" status | grep -q "Drill: .*never"' "$("$atoll" status)"
+expect "and that nobody has rehearsed" '"$atoll" status | finds "Drill: .*never"' "$("$atoll" status)"
 check "what was saved is on all nodes" "$atoll" sync --full --timeout 120
 drill --all
 expect "a drill of the mounted drive finds all of it" '[ "$drilled" = 0 ] && [ "$(in_report passed)" = true ]' "$report $(cat "$scratch/error")"
@@ -23,7 +23,7 @@ expect "every name" '[ "$(in_report names)" = "$(find "$point" -mindepth 1 | wc 
 total=$(find "$point" -type f -printf '%i %s\n' | sort -u | awk '{s += $2} END {printf "%d", s}')
 expect "and every byte" '[ "$(in_report bytes)" = "$total" ]' "$total $report"
 expect "it keeps nothing here" '[ -z "$(ls -A "$ATOLL_HOME" | grep drill)" ]'
-expect "status says so" '"$atoll" status | grep -q "Drill: .*passed"' "$("$atoll" status)"
+expect "status says so" '"$atoll" status | finds "Drill: .*passed"' "$("$atoll" status)"
 expect "of the three losses that it survives" '[ "$(in_report survives)" -ge 2 ]' "$report"
 check "it says it in words" "$atoll" recover --drill
 mv "$nodes/1" "$nodes/hidden-1"
@@ -43,7 +43,7 @@ unmount_drive
 mv "$nodes.away" "$nodes"
 drill --all
 expect "what only this computer has is no difference" '[ "$drilled" = 0 ]' "$report $(cat "$scratch/error")"
-expect "but would be lost" '[ "$(in_report changes)" -ge 2 ] && "$atoll" recover --drill | grep -q "Lost now: .*would be lost"' "$report"
+expect "but would be lost" '[ "$(in_report changes)" -ge 2 ] && "$atoll" recover --drill | finds "Lost now: .*would be lost"' "$report"
 nodes_hold >"$scratch/before"
 for i in 1 2 3 4; do  # more than it can lose
   find "$nodes/$i/objects" -type f -size +100k -exec sh -c 'for f; do printf damaged | dd of="$f" bs=1 seek=30000 conv=notrunc status=none; done' sh {} +
@@ -53,5 +53,5 @@ expect "four nodes rot" '[ "$(diff "$scratch/before" "$scratch/after" | grep -c 
 drill --all
 expect "damage on nodes that is more than the drive survives is found" '[ "$drilled" = 1 ] && [ "$(in_report difference_count)" -ge 1 ]' "$report $(cat "$scratch/error")"
 expect "by path" '[[ $report == *"/large"* ]]' "$report"
-expect "and status says so" '"$atoll" status | grep -q "Drill: .*FAILED"' "$("$atoll" status)"
+expect "and status says so" '"$atoll" status | finds "Drill: .*FAILED"' "$("$atoll" status)"
 finish

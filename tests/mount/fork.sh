@@ -4,7 +4,7 @@
 
 hide() { mv "$nodes" "$nodes.away"; }
 unhide() { mv "$nodes.away" "$nodes"; }
-state_is() { "$atoll" status | head -n 1 | grep -q "[ ,]$1\$"; }
+state_is() { "$atoll" status | first_line | finds "[ ,]$1\$"; }
 
 kit=$scratch/kit.txt
 make_drive --kit "$kit"
@@ -44,8 +44,8 @@ expect "so do removing and renaming" '! rm "$point/papers/told" 2>"$scratch/erro
 # write() itself ends in the kernel's cache; whoever asks for durability is told.
 expect "bytes written to a file that is there do not pass for saved" '! dd if=/dev/zero of="$point/papers/told" bs=10 count=1 conv=notrunc,fsync 2>/dev/null'
 check "of what is only there, too" cmp "$point/papers/untold" "$scratch/untold"
-expect "status says how much was not taken over" '[ "$(status_of bytes)" -ge 300000 ] && [ "$("$atoll" status --json | grep -o "\"files\":2" | head -n 1)" ]' "$("$atoll" status --json)"
-expect "and says so in words" '"$atoll" status | grep -q "Kept here: .*2 files"' "$("$atoll" status)"
+expect "status says how much was not taken over" '[ "$(status_of bytes)" -ge 300000 ] && [ "$("$atoll" status --json | grep -o "\"files\":2" | first_line)" ]' "$("$atoll" status --json)"
+expect "and says so in words" '"$atoll" status | finds "Kept here: .*2 files"' "$("$atoll" status)"
 check_exit 4 "sync says that another computer owns the drive" "$atoll" sync --timeout 20
 unmount_drive
 expect "status knows it while it is not mounted" 'state_is fenced'
@@ -76,6 +76,6 @@ daemon=
 ATOLL_HOME=$new XDG_CONFIG_HOME=$scratch/config2
 mount_drive
 check "the other computer finds out in its turn" until_true 60 state_is fenced
-expect "and has nothing that is not there" '"$atoll" status | grep -q "Kept here: .*nothing"' "$("$atoll" status)"
+expect "and has nothing that is not there" '"$atoll" status | finds "Kept here: .*nothing"' "$("$atoll" status)"
 unmount_drive
 finish

@@ -9,7 +9,7 @@ for i in 1 2 3 4 5 6; do own+=(--node "dir:$scratch/n$i"); done
 hide() { for i in "$@"; do mv "$scratch/n$i" "$scratch/n$i.away"; done; }
 unhide() { for i in "$@"; do mv "$scratch/n$i.away" "$scratch/n$i"; done; }
 objects() { find "$scratch/n$1/objects" -type f | wc -l; }
-has_fork() { "$atoll" status | grep -q "Fork:"; }
+has_fork() { "$atoll" status | finds "Fork:"; }
 
 make_drive --kit "$kit" "${own[@]}" --redundancy 3/6
 mount_drive
@@ -47,6 +47,6 @@ expect "what the owner saved is there" '[ "$(cat "$point/theirs")" = "by the own
 check "all of it reaches the nodes" until_true 60 "$atoll" sync --full --timeout 60
 expect "the fork is resolved" '! has_fork' "$("$atoll" status)"
 check "and space is given back" "$atoll" gc --wait
-check "nothing tells of it any more" until_true 120 eval '"$atoll" fork list | grep -q "no state of this drive"'
+check "nothing tells of it any more" until_true 120 eval '"$atoll" fork list | finds "no state of this drive"'
 unmount_drive
 finish

@@ -57,7 +57,7 @@ field() { sed -n "/^\[$1\]/,/^\[$2\]/p" "$scratch/again.txt" | sed '1d;$d' | sed
   field drive volume
   field volume words | sed 's/0/1/;t;s/^./0/'
   field volume words
-  field words nodes | sed -e 's/[0-9]*\.//g' | head -n 1
+  field words nodes | sed -e 's/[0-9]*\.//g' | first_line
   echo "nonsense"
   field words nodes | sed -e 's/[0-9]*\.//g' | tail -n +2
   field nodes keyring | sed -n '1s/^1\. //p;2s/^id //p;3p'

@@ -67,6 +67,10 @@ $3}"; return 1; fi; }
 fallback() { say "fallback $1"; }
 finish() { [ "$failed" = 0 ]; exit; }
 
+# Who writes into a pipe that its reader has left is ended for it, and under pipefail that fails the whole: these read to the end.
+finds() { grep "$@" >/dev/null; }  # as grep -q does
+first_line() { sed -n 1p; }        # as head -n 1 does
+
 # --- processes and waiting -------------------------------------------------------------------------------------------
 
 now_ms() { local t=${EPOCHREALTIME/./}; echo $((t / 1000)); }
@@ -86,7 +90,7 @@ mounted() { grep -q " ${1:-$point} [^-]*- fuse" /proc/self/mountinfo; }
 holder() {
   local entry
   for entry in /proc/[0-9]*/fd; do
-    if readlink "$entry"/* 2>/dev/null | grep -qxF "$ATOLL_HOME/${1:-default}/lock"; then
+    if readlink "$entry"/* 2>/dev/null | finds -xF "$ATOLL_HOME/${1:-default}/lock"; then
       entry=${entry%/fd}
       echo "${entry#/proc/}"
       return
@@ -137,7 +141,7 @@ sync_full() {  # waits for nodes that have just come back to be noticed
 }
 drop_cache() { "$atoll" cache drop >"$scratch/drop.log" 2>&1 || { fail "the cache can be dropped" "$(cat "$scratch/drop.log")"; return 1; }; }
 # status_of KEY: a number or word from `status --json`, wherever it stands (the keys are unique).
-status_of() { "$atoll" status --json 2>/dev/null | tr -d ' \n' | grep -o "\"$1\":\"\?[^,\"}]*" | head -n 1 | sed 's/^[^:]*:"\{0,1\}//'; }
+status_of() { "$atoll" status --json 2>/dev/null | tr -d ' \n' | grep -o "\"$1\":\"\?[^,\"}]*" | first_line | sed 's/^[^:]*:"\{0,1\}//'; }
 node_bytes() { du -s --block-size=1 --apparent-size "$nodes" | cut -f 1; }
 
 # --- leaving ---------------------------------------------------------------------------------------------------------

@@ -113,7 +113,7 @@ state=$ATOLL_HOME/default
 copy() { rm -rf "$scratch/copy"; cp -a "$state" "$scratch/copy"; }
 put_back() { rm -rf "$state"; cp -a "$scratch/copy" "$state"; }
 copy
-index=$(find "$state" -maxdepth 2 -name 'index*.db' | head -n 1)
+index=$(find "$state" -maxdepth 2 -name 'index*.db' | first_line)
 for harm in truncated garbage missing; do
   find "$state" -maxdepth 2 -name 'index*.db-*' -delete
   case $harm in
@@ -144,7 +144,7 @@ check_exit 1 "a state folder of a newer version is refused by name" timeout 30 "
 expect "saying so" '[[ $output == *newer* || $output == *format* || $output == *version* ]]' "$output"
 put_back
 # A cut in the middle of the journal: an error or the whole drive, never a silent loss of what was flushed.
-journal=$(find "$state/journal" -type f -size +8k | sort | head -n 1)
+journal=$(find "$state/journal" -type f -size +8k | sort | first_line)
 if [ -n "$journal" ]; then
   dd if=/dev/urandom of="$journal" bs=512 count=1 seek=8 conv=notrunc status=none
   find "$state" -maxdepth 2 -name 'index*.db*' -delete

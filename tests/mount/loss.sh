@@ -104,7 +104,7 @@ say "$total subsets in all"
 unmount_drive
 mount_drive -o "read_timeout_s=$read_timeout_s,gc_grace_s=86400"
 sync_full
-small=$(cd "$plain" && find . -type f -size +20k ! -name "*.link" | sort | head -n 1)
+small=$(cd "$plain" && find . -type f -size +20k ! -name "*.link" | sort | first_line)
 drop_cache
 cat "$point/tree/$small" >/dev/null || fail "a file can be read into the cache"
 for node in 1 2 3 4; do harm_away "$node"; done

@@ -19,7 +19,7 @@ start_node() {
 }
 await_node() {
   until_true 60 serving "$1" || { fail "node $1 serves" "$(cat "$scratch/node$1.log")"; finish; }
-  ports[$1]=$(grep -o 'listen=[^ ]*' "$scratch/node$1.log" | head -n 1 | sed 's/.*://')
+  ports[$1]=$(grep -o 'listen=[^ ]*' "$scratch/node$1.log" | first_line | sed 's/.*://')
 }
 serve() { start_node "$1"; await_node "$1"; }
 kill_node() {
