@@ -76,15 +76,31 @@ struct ShardHome {
   friend auto operator<=>(const ShardHome&, const ShardHome&) = default;
 };
 
+/// The content of an object as a gather list, and what keeps that list's bytes alive.
+struct ObjectBody {
+  std::vector<ByteView> pieces;
+  std::shared_ptr<const void> owner;
+
+  ObjectBody() = default;
+  ObjectBody(std::vector<ByteView> pieces_, std::shared_ptr<const void> owner_)
+      : pieces(std::move(pieces_)), owner(std::move(owner_)) {}
+
+  std::uint64_t size() const {
+    std::uint64_t total = 0;
+    for (ByteView piece : pieces) total += piece.size();
+    return total;
+  }
+};
+
 /// Shards of one segment to bring to nodes, one node at most one shard.
 struct UploadRequest {
   std::vector<ShardIndex> shards;                                  // to place now
   std::vector<ShardHome> placed;                                   // of this attempt, already durable somewhere
   std::size_t need = 0;                                            // k: so many of all bring the segment back
-  std::function<std::vector<ByteView>(ShardIndex)> body;           // the object as a gather list; called on engine threads
+  /// The object; called on engine threads, for a shard that is not stored. A body lives until its put has ended.
+  std::function<ObjectBody(ShardIndex)> body;
   std::function<std::string(ShardIndex, NodeId)> object_name;
-  std::shared_ptr<const void> keep_alive;                          // owns what the views show, until done
-  /// A shard is durable on a node. Runs before `done`.
+  /// A shard is durable on a node, and its body is not asked for again. Runs before `done`.
   std::function<void(ShardHome)> on_stored;
   /// All were stored, or no node is left that could take what is missing now (Code::unavailable, no_space), or
   /// cancelled. What was stored stays stored.

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "cache/drive/drive_impl.h"
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int resolve_attempts = 8;  // a piece may move (compaction) between its look-up and its read
 constexpr std::int64_t relatime_seconds = 24 * 3600;
+constexpr std::size_t frames_a_write = 2;
 
 }  // namespace
 
@@ -34,6 +36,7 @@ Result<std::size_t> DriveImpl::read(InodeNumber inode, std::uint64_t offset, Mut
     ExtentRow row;
     std::uint32_t from = 0;
     std::shared_ptr<const Bytes> plain;  // not on disk yet
+    std::uint64_t until = 0;             // in the segment: so far on, the next pieces lie behind this one
   };
   const MonotonicTime deadline = core_->seams.clock.now() + core_->options.read_timeout;
   for (int attempt = 1;; ++attempt) {
@@ -67,6 +70,12 @@ Result<std::size_t> DriveImpl::read(InodeNumber inode, std::uint64_t offset, Mut
     });
     if (!resolved) return fail(resolved.error());
 
+    for (std::size_t i = pieces.size(); i-- > 0;) {
+      Piece& piece = pieces[i];
+      const std::uint64_t end = piece.row.offset + frame_bytes(piece.row.length);
+      const bool goes_on = i + 1 < pieces.size() && pieces[i + 1].row.segment == piece.row.segment && pieces[i + 1].row.offset == end;
+      piece.until = goes_on ? pieces[i + 1].until : end;
+    }
     bool moved = false;
     for (const Piece& piece : pieces) {
       const MutableBytes target = out.subspan(piece.at, piece.length);
@@ -76,7 +85,7 @@ Result<std::size_t> DriveImpl::read(InodeNumber inode, std::uint64_t offset, Mut
       }
       Result<> got;
       try {
-        got = reader_.read(piece.extent, piece.row, piece.from, target, deadline, stop);
+        got = reader_.read(piece.extent, piece.row, piece.from, target, piece.until, deadline, stop);
       } catch (const IndexFailure& failure) {
         return fail(failure.error());
       }
@@ -157,20 +166,21 @@ Result<DriveImpl::SealedBlocks> DriveImpl::seal_blocks(ByteView in) {
   }
   const KeyEpoch epoch = core_->keyring.current();
   const ExtentSealer& sealer = core_->sealer(epoch);
-  thread_local Bytes buffer;
-  buffer.resize(lengths.size() * block_frame);
+  // A few at a time: each worker keeps this buffer, and what was just sealed is still in the processor's cache when it is written.
+  thread_local std::array<std::uint8_t, frames_a_write * block_frame> buffer;
   std::size_t begin = 0;  // of the frames not yet written, in `places`
   for (std::size_t i = 0; i < sealed.places.size(); ++i) {
     const ExtentId extent(core_->next_extent++);
     sealed.extents.push_back(extent);
-    const MutableBytes frame = MutableBytes(buffer).subspan(i * block_frame, block_frame);
+    const MutableBytes frame = MutableBytes(buffer).subspan((i - begin) * block_frame, block_frame);
     core_->frames->seal({extent, extent_bytes_max, epoch.value}, frame.first<frame_header_bytes>());
     sealer.seal({core_->keyring.volume(), epoch, extent, extent_bytes_max}, in.subspan(i * extent_bytes_max, extent_bytes_max),
                 frame.subspan(frame_header_bytes));
+    const std::size_t count = i + 1 - begin;
     const bool last_of_run = i + 1 == sealed.places.size() || sealed.places[i + 1].file != sealed.places[begin].file;
-    if (!last_of_run) continue;
+    if (!last_of_run && count < frames_a_write) continue;
     const SegmentWriter::Place& first = sealed.places[begin];
-    if (auto written = first.file->write(first.offset, ByteView(buffer).subspan(begin * block_frame, (i + 1 - begin) * block_frame)); !written) {
+    if (auto written = first.file->write(first.offset, ByteView(buffer).first(count * block_frame)); !written) {
       for (const auto& place : sealed.places) core_->writer->settle(place);
       // Reserved space that cannot be written is a failing disk: what else it would lose is not to be found out.
       std::lock_guard lock(core_->mutex);

@@ -39,7 +39,7 @@ struct DriveOptions {
   std::uint64_t staging_max = 8ull << 30;       // bytes only on this computer
   std::uint64_t cache_max = 4ull << 30;         // bytes of cached copies
   std::uint64_t disk_reserve = 256ull << 20;    // never filled: what the kernel may still hold dirty
-  std::uint64_t dirty_max = 64ull << 20;        // written, not yet sealed, in memory
+  std::uint64_t dirty_max = 16ull << 20;        // written, not yet sealed, in memory; as much again while that is sealed
   Duration flush_interval = std::chrono::seconds(1);
   Duration read_timeout = std::chrono::seconds(30);
   Duration write_timeout = std::chrono::seconds(30);  // how long writers wait for staging to drain

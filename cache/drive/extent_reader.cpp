@@ -49,7 +49,7 @@ void ExtentReader::forget_cached() {
   cached_.clear();
 }
 
-Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, MutableBytes out, MonotonicTime deadline,
+Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, MutableBytes out, std::uint64_t until, MonotonicTime deadline,
                                   const std::stop_token& stop, Bytes* frame_out) {
   const ExtentContext context{core_.keyring.volume(), row.epoch, extent, row.length};
   const ExtentSealer& sealer = core_.sealer(row.epoch);
@@ -92,7 +92,7 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
     return local;
   }
   const auto here = local.error().code == Code::not_found ? SegmentFetcher::Local::missing : SegmentFetcher::Local::distrusted;
-  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, here, deadline, stop); !fetched) {
+  if (auto fetched = fetcher_.fetch(row.segment, segment, row.offset, frame, until, here, deadline, stop); !fetched) {
     // Compaction may have moved it, and its old objects may be gone.
     std::lock_guard lock(core_.mutex);
     const auto now = core_.tables->extent(extent);
@@ -113,14 +113,14 @@ Result<> ExtentReader::open_whole(ExtentId extent, const ExtentRow& row, Mutable
   return {};
 }
 
-Result<> ExtentReader::read(ExtentId extent, const ExtentRow& row, std::uint32_t from, MutableBytes out, MonotonicTime deadline,
-                            const std::stop_token& stop) {
+Result<> ExtentReader::read(ExtentId extent, const ExtentRow& row, std::uint32_t from, MutableBytes out, std::uint64_t until,
+                            MonotonicTime deadline, const std::stop_token& stop) {
   if (std::uint64_t{from} + out.size() > row.length) return fail(Code::corrupt, "a file shows more of an extent than there is");
-  if (out.size() == row.length) return open_whole(extent, row, out, deadline, stop, nullptr);
+  if (out.size() == row.length) return open_whole(extent, row, out, until, deadline, stop, nullptr);
   std::shared_ptr<const Bytes> plain = find_cached(extent);
   if (!plain) {
     auto whole = std::make_shared<Bytes>(row.length);
-    if (auto r = open_whole(extent, row, *whole, deadline, stop, nullptr); !r) return r;
+    if (auto r = open_whole(extent, row, *whole, until, deadline, stop, nullptr); !r) return r;
     plain = whole;
     keep(extent, plain);
   }
@@ -130,7 +130,7 @@ Result<> ExtentReader::read(ExtentId extent, const ExtentRow& row, std::uint32_t
 
 Result<Bytes> ExtentReader::read_frame(ExtentId extent, const ExtentRow& row, MonotonicTime deadline, const std::stop_token& stop) {
   Bytes plain(row.length), frame;
-  if (auto r = open_whole(extent, row, plain, deadline, stop, &frame); !r) return fail(r.error());
+  if (auto r = open_whole(extent, row, plain, 0, deadline, stop, &frame); !r) return fail(r.error());
   return frame;
 }
 

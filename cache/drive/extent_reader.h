@@ -18,9 +18,9 @@ class ExtentReader {
  public:
   ExtentReader(DriveCore& core, SegmentFetcher& fetcher) : core_(core), fetcher_(fetcher) {}
 
-  /// Reads [from, +out.size()) of an extent that has this row. Code::not_found: it moved; look it up again.
-  /// corrupt, io, too_few_nodes, timed_out, cancelled, unavailable.
-  Result<> read(ExtentId extent, const ExtentRow& row, std::uint32_t from, MutableBytes out, MonotonicTime deadline,
+  /// Reads [from, +out.size()) of an extent that has this row; the reader goes on to `until` of its segment, if that lies
+  /// behind. Code::not_found: it moved; look it up again. corrupt, io, too_few_nodes, timed_out, cancelled, unavailable.
+  Result<> read(ExtentId extent, const ExtentRow& row, std::uint32_t from, MutableBytes out, std::uint64_t until, MonotonicTime deadline,
                 const std::stop_token& stop);
   /// Reads the sealed frame, header included, and checks that it opens.
   Result<Bytes> read_frame(ExtentId extent, const ExtentRow& row, MonotonicTime deadline, const std::stop_token& stop);
@@ -35,8 +35,8 @@ class ExtentReader {
   std::shared_ptr<const Bytes> find_cached(ExtentId extent);
   void keep(ExtentId extent, std::shared_ptr<const Bytes> plain);
   /// Reads and opens the whole extent into `out`, row.length bytes.
-  Result<> open_whole(ExtentId extent, const ExtentRow& row, MutableBytes out, MonotonicTime deadline, const std::stop_token& stop,
-                      Bytes* frame_out);
+  Result<> open_whole(ExtentId extent, const ExtentRow& row, MutableBytes out, std::uint64_t until, MonotonicTime deadline,
+                      const std::stop_token& stop, Bytes* frame_out);
 
   DriveCore& core_;
   SegmentFetcher& fetcher_;

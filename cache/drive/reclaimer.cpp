@@ -40,7 +40,7 @@ Result<Bytes> Reclaimer::segment_bytes(SegmentId segment, const SegmentRow& row)
     if (auto r = file->read(0, bytes); r) return bytes;
   }
   const MonotonicTime deadline = core_.seams.clock.now() + core_.options.read_timeout;
-  if (auto r = fetcher_.fetch(segment, row, 0, bytes, SegmentFetcher::Local::distrusted, deadline, tasks_.stop_token()); !r) return fail(r.error());
+  if (auto r = fetcher_.fetch(segment, row, 0, bytes, 0, SegmentFetcher::Local::distrusted, deadline, tasks_.stop_token()); !r) return fail(r.error());
   return bytes;
 }
 

@@ -25,13 +25,13 @@ struct Answers {
 }  // namespace
 
 std::pair<std::uint64_t, std::uint64_t> SegmentFetcher::widen(SegmentId id, const SegmentRow& row, std::uint64_t offset,
-                                                              std::uint64_t length) {
+                                                              std::uint64_t until) {
   std::uint64_t begin = offset / cache_block_bytes * cache_block_bytes;
-  std::uint64_t end = offset + length;
+  std::uint64_t end = until;
   if (windows_.size() > windows_max) windows_.clear();  // only a hint is lost
   Window& window = windows_[id];
   // Requests of one reader overtake each other.
-  const bool sequential = window.next != 0 && offset <= window.next + out_of_order_max && offset + length + read_ahead_max > window.next;
+  const bool sequential = window.next != 0 && offset <= window.next + out_of_order_max && until + read_ahead_max > window.next;
   window.length = sequential ? std::min(std::max<std::uint64_t>(window.length * 2, 256u << 10), read_ahead_max) : 0;
   end = std::max(end, begin + window.length);
   end = std::min((end + cache_block_bytes - 1) / cache_block_bytes * cache_block_bytes, row.bytes);
@@ -70,8 +70,8 @@ Result<std::shared_ptr<const AttemptMacs>> SegmentFetcher::macs_of(const Attempt
   return macs_.front().second;
 }
 
-Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, Local local,
-                               MonotonicTime deadline, const std::stop_token& stop) {
+Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, std::uint64_t until,
+                               Local local, MonotonicTime deadline, const std::stop_token& stop) {
   if (offset + out.size() > row.bytes) return fail(Code::corrupt, "an extent lies beyond the end of segment " + std::to_string(id.value));
   std::shared_ptr<Flight> flight;
   std::shared_ptr<SegmentFile> brought;  // since the caller looked
@@ -96,7 +96,7 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
       } else {
         mine = true;
         flight = std::make_shared<Flight>();
-        std::tie(flight->begin, flight->end) = widen(id, row, offset, out.size());
+        std::tie(flight->begin, flight->end) = widen(id, row, offset, std::max(until, offset + out.size()));
         flight->end = until_known(id, here.get(), offset + out.size(), flight->end);
         flights.push_back(flight);
       }
@@ -104,7 +104,7 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
   }
   if (brought) {
     if (brought->read(offset, out)) return {};
-    return fetch(id, row, offset, out, Local::distrusted, deadline, stop);
+    return fetch(id, row, offset, out, until, Local::distrusted, deadline, stop);
   }
   if (mine) {
     Result<Bytes> bytes = ask_nodes(row, flight->begin, flight->end, deadline, stop);
@@ -133,7 +133,7 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
       return fail(Code::timed_out, "nodes did not answer in time");
     }
     // The one who asked gave up, not we: ask ourselves.
-    if (!flight->bytes && flight->bytes.error().code == Code::cancelled) return fetch(id, row, offset, out, local, deadline, stop);
+    if (!flight->bytes && flight->bytes.error().code == Code::cancelled) return fetch(id, row, offset, out, until, local, deadline, stop);
   }
   if (!flight->bytes) return fail(flight->bytes.error());
   std::memcpy(out.data(), flight->bytes->data() + (offset - flight->begin), out.size());

@@ -1,7 +1,7 @@
 // Brings ranges of shipped segments back from nodes: verified leaf by leaf, decoded where the systematic shard does not
 // answer, kept in the local cache.
 //
-// Sequential readers get read-ahead: a fetch that begins where the last one of its segment ended asks for twice as
+// What a reader is to read next is brought with what it reads first. Sequential readers get read-ahead besides: a fetch that begins where the last one of its segment ended asks for twice as
 // much, up to a bound, but not for what is here or under way. Two readers of one range share one fetch. Thread-safe;
 // fetch() waits for nodes.
 #pragma once
@@ -27,10 +27,10 @@ class SegmentFetcher {
     missing,   // the caller saw that it is not here; what another reader brought since will do
     distrusted
   };
-  /// Reads [offset, +out.size()) of a segment with this row. Code::unavailable without an engine or attempt,
-  /// too_few_nodes, timed_out, cancelled, corrupt.
-  Result<> fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, Local local, MonotonicTime deadline,
-                 const std::stop_token& stop);
+  /// Reads [offset, +out.size()) of a segment with this row; the reader goes on to `until` if that lies behind.
+  /// Code::unavailable without an engine or attempt, too_few_nodes, timed_out, cancelled, corrupt.
+  Result<> fetch(SegmentId id, const SegmentRow& row, std::uint64_t offset, MutableBytes out, std::uint64_t until, Local local,
+                 MonotonicTime deadline, const std::stop_token& stop);
 
  private:
   struct Flight {
@@ -43,7 +43,8 @@ class SegmentFetcher {
     std::uint64_t length = 0;
   };
 
-  std::pair<std::uint64_t, std::uint64_t> widen(SegmentId id, const SegmentRow& row, std::uint64_t offset, std::uint64_t length);
+  /// What to fetch where a reader wants [offset, until).
+  std::pair<std::uint64_t, std::uint64_t> widen(SegmentId id, const SegmentRow& row, std::uint64_t offset, std::uint64_t until);
   /// Where what is to be fetched ends at `end` at the latest, and beyond `must` no block that is here or under way is part of it.
   std::uint64_t until_known(SegmentId id, const SegmentFile* here, std::uint64_t must, std::uint64_t end);
   /// The MACs of an attempt; those of the last few are kept.

@@ -28,13 +28,6 @@ struct Shipper::Upload {
   SegmentId segment;
   AttemptId attempt;
   std::uint8_t n = 0;
-  // What the objects' gather lists show; freed with the last reference, when no transfer reads it any more.
-  struct Content {
-    std::shared_ptr<SegmentFile> file;
-    std::shared_ptr<const std::uint8_t> map;
-    Bytes copy;  // where the disk cannot map
-    std::unique_ptr<EncodedSegment> encoded;
-  };
   std::shared_ptr<Transfer> transfer;
   std::uint64_t number = 0;             // of all that were begun
   std::size_t enough = 0;               // so many of `stored` protect the segment
@@ -295,6 +288,29 @@ Result<> Shipper::blank_dead(SegmentId segment, std::uint64_t bytes) {
   return {};
 }
 
+Result<std::vector<ShardContent>> Shipper::content_of(SegmentId segment, const SegmentRow& row, const ShardGeometry& geometry) {
+  const auto file = core_.segments->find(segment);
+  auto copy = std::make_shared<Bytes>();
+  if (!file || !file->holds(0, row.bytes)) {
+    // Staging gave its copy up when space was short: any k of the shards give it back.
+    auto fetched = reclaimer_->segment_bytes(segment, row);
+    if (!fetched) return fail(fetched.error());
+    *copy = std::move(*fetched);
+  } else {
+    std::vector<ShardContent> mapped;
+    for (std::uint8_t shard = 0; shard < row.k; ++shard) {
+      const auto [begin, length] = geometry.part(ShardIndex(shard));
+      auto map = file->map(segment_header_bytes + begin, length);
+      if (!map) break;
+      mapped.push_back({{map->get(), static_cast<std::size_t>(length)}, std::move(*map)});
+    }
+    if (mapped.size() == row.k) return mapped;
+    copy->resize(row.bytes);
+    if (auto r = file->read(0, *copy); !r) return fail(r.error());
+  }
+  return cut_shards(geometry, ByteView(*copy).subspan(segment_header_bytes), copy);
+}
+
 Result<> Shipper::begin(SegmentId segment) {
   Engine* engine = core_.engine.load();
   SegmentRow row;
@@ -342,26 +358,10 @@ Result<> Shipper::begin(SegmentId segment) {
   auto name_key = core_.keyring.derive(KeyEpoch{1}, KeyPurpose::object_name);
   if (!mac_key) return fail(mac_key.error());
   if (!name_key) return fail(name_key.error());
-  auto content = std::make_shared<Upload::Content>();
-  content->file = core_.segments->find(segment);
-  ByteView bytes;
-  if (!content->file || !content->file->holds(0, row.bytes)) {
-    // Staging gave its copy up when space was short: any k of the shards give it back.
-    auto fetched = reclaimer_->segment_bytes(segment, row);
-    if (!fetched) return fail(fetched.error());
-    content->copy = std::move(*fetched);
-    bytes = content->copy;
-  } else if (auto map = content->file->map()) {
-    content->map = *map;
-    bytes = ByteView(content->map.get(), row.bytes);
-  } else {
-    content->copy.resize(row.bytes);
-    if (auto r = content->file->read(0, content->copy); !r) return r;
-    bytes = content->copy;
-  }
-  bytes = bytes.subspan(segment_header_bytes);
   const ShardGeometry geometry = ShardGeometry::of({row.k, row.n}, row.shipped_bytes());
-  content->encoded = std::make_unique<EncodedSegment>(geometry, bytes, LeafMacs(*mac_key, core_.keyring.volume(), row.attempt));
+  auto content = content_of(segment, row, geometry);
+  if (!content) return fail(content.error());
+  const auto encoded = std::make_shared<EncodedSegment>(geometry, std::move(*content), LeafMacs(*mac_key, core_.keyring.volume(), row.attempt));
 
   auto upload = std::make_shared<Upload>();
   upload->segment = segment;
@@ -381,11 +381,12 @@ Result<> Shipper::begin(SegmentId segment) {
   }
   request.placed = row.placed;
   request.need = row.k;
-  request.body = [content](ShardIndex shard) { return content->encoded->object(shard); };
+  request.body = [encoded](ShardIndex shard) { return encoded->object(shard); };
   const auto key = std::make_shared<const SecretKey>(std::move(*name_key));
   request.object_name = [key, attempt = row.attempt](ShardIndex shard, NodeId node) { return shard_object_name(*key, attempt, shard, node); };
-  request.keep_alive = content;
-  request.on_stored = [this, upload, request_shards = request.shards.size()](ShardHome home) {
+  request.on_stored = [this, upload, encoded, request_shards = request.shards.size()](ShardHome home) {
+    // What is stored is not held in memory until the slowest node is done.
+    encoded->release(home.shard);
     bool is_protected = false;
     {
       std::lock_guard lock(upload->mutex);

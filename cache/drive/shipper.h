@@ -10,11 +10,13 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <vector>
 
 #include "cache/drive/committer.h"
 #include "cache/drive/core.h"
 #include "cache/drive/ship_pace.h"
 #include "cache/drive/tasks.h"
+#include "cache/erasure/shard_codec.h"
 
 namespace atl {
 
@@ -49,6 +51,8 @@ class Shipper {
   /// Whether uploads wait a moment, since somebody is writing and there is room for what they write.
   bool yields();
   Result<> begin(SegmentId segment);
+  /// What is to be encoded: mapped shard by shard from the local file, so that each can go on its own.
+  Result<std::vector<ShardContent>> content_of(SegmentId segment, const SegmentRow& row, const ShardGeometry& geometry);
   /// Whether the open segment is to be sent though it is not full.
   bool is_due();
   /// Whether a further upload may begin. Gives up the longest running one of those that only slow nodes hold back, if

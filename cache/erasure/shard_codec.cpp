@@ -2,6 +2,7 @@
 
 #include <isa-l/erasure_code.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
@@ -9,6 +10,7 @@
 #include <list>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <unordered_map>
 
 namespace atl {
@@ -132,6 +134,13 @@ class LargeBuffer {
   LargeBuffer& operator=(const LargeBuffer&) = delete;
 
   std::uint8_t* data() const { return bytes_; }
+  /// Gives back the pages that lie in [offset, offset + length) as a whole; they read as zeros from now on.
+  void give_back(std::size_t offset, std::size_t length) const {
+    static const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t begin = (offset + page_bytes - 1) / page_bytes * page_bytes;
+    const std::size_t end = (offset + length) / page_bytes * page_bytes;
+    if (begin < end) (void)::madvise(bytes_ + begin, end - begin, MADV_DONTNEED);
+  }
 
  private:
   static constexpr std::size_t huge_page_bytes = 2 * 1024 * 1024;
@@ -143,48 +152,70 @@ class LargeBuffer {
 
 }  // namespace
 
+std::pair<std::uint64_t, std::uint64_t> ShardGeometry::part(ShardIndex shard) const {
+  const std::uint64_t begin = std::min(segment_bytes, shard.value * payload_bytes());
+  return {begin, std::min(segment_bytes - begin, payload_bytes())};
+}
+
+std::vector<ShardContent> cut_shards(const ShardGeometry& geometry, ByteView segment, const std::shared_ptr<const void>& owner) {
+  assert(segment.size() == geometry.segment_bytes);
+  std::vector<ShardContent> parts;
+  for (std::uint8_t shard = 0; shard < geometry.redundancy.k; ++shard) {
+    const auto [begin, length] = geometry.part(ShardIndex(shard));
+    parts.push_back({segment.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(length)), owner});
+  }
+  return parts;
+}
+
 struct EncodedSegment::State {
   ShardGeometry geometry;
-  ByteView segment;
-  LargeBuffer parity_objects;  // whole objects, one after the other
   std::array<std::uint8_t, shard_header_bytes> header = shard_header();
   Bytes padded_leaf;                          // the segment's last, if it does not fill one
   std::unique_ptr<std::uint8_t[]> data_macs;  // of shard 0's leaves, then shard 1's, ...
+  std::uint8_t* parity = nullptr;             // whole objects, one after the other
 
-  State(const ShardGeometry& shape, ByteView bytes)
-      : geometry(shape),
-        segment(bytes),
-        parity_objects((shape.redundancy.n - shape.redundancy.k) * shape.object_bytes()) {}
+  mutable std::mutex mutex;                           // guards the rest
+  std::vector<std::optional<ShardContent>> shards;    // data: the part of the segment; parity: the object; none once released
 
-  ByteView data_leaf(std::size_t shard, std::size_t leaf) const {
-    const std::uint64_t offset = (std::uint64_t{shard} * geometry.leaves + leaf) * leaf_bytes;
-    if (offset >= segment.size()) return zero_leaf;
-    if (segment.size() - offset < leaf_bytes) return padded_leaf;
-    return segment.subspan(static_cast<std::size_t>(offset), leaf_bytes);
+  ByteView data_leaf(const ShardContent& shard, std::size_t leaf) const {
+    const std::size_t offset = leaf * leaf_bytes;
+    if (offset >= shard.bytes.size()) return zero_leaf;
+    if (shard.bytes.size() - offset < leaf_bytes) return padded_leaf;
+    return shard.bytes.subspan(offset, leaf_bytes);
   }
   std::uint8_t* data_mac(std::size_t shard, std::size_t leaf) const {
     return &data_macs[(shard * geometry.leaves + leaf) * leaf_mac_bytes];
   }
-  std::uint8_t* parity_object(std::size_t parity) const {
-    return parity_objects.data() + parity * geometry.object_bytes();
-  }
+  std::uint8_t* parity_object(std::size_t index) const { return parity + index * geometry.object_bytes(); }
 };
 
-EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, const LeafMacs& macs)
-    : state_(std::make_unique<State>(geometry, segment)) {
-  assert(segment.size() == geometry.segment_bytes &&
-         segment.size() <= geometry.redundancy.k * geometry.payload_bytes());
+EncodedSegment::EncodedSegment(const ShardGeometry& geometry, std::vector<ShardContent> data, const LeafMacs& macs)
+    : state_(std::make_shared<State>()) {
   const std::size_t k = geometry.redundancy.k;
   const std::size_t m = geometry.redundancy.n - k;
+  assert(data.size() == k && geometry.segment_bytes <= k * geometry.payload_bytes());
   State& state = *state_;
+  state.geometry = geometry;
 
-  if (const std::size_t tail = segment.size() % leaf_bytes; tail != 0) {
+  // Every part but the segment's last fills its shard.
+  for (const ShardContent& shard : data) {
+    const std::size_t tail = shard.bytes.size() % leaf_bytes;
+    if (tail == 0) continue;
     state.padded_leaf.assign(leaf_bytes, 0);
-    std::memcpy(state.padded_leaf.data(), segment.data() + segment.size() - tail, tail);
+    std::memcpy(state.padded_leaf.data(), shard.bytes.data() + shard.bytes.size() - tail, tail);
   }
   state.data_macs = std::make_unique_for_overwrite<std::uint8_t[]>(k * geometry.leaves * leaf_mac_bytes);
-  for (std::size_t parity = 0; parity < m; ++parity)
-    std::memcpy(state.parity_object(parity), state.header.data(), state.header.size());
+  const auto object_bytes = static_cast<std::size_t>(geometry.object_bytes());
+  const auto buffer = std::make_shared<const LargeBuffer>(m * object_bytes);
+  state.parity = buffer->data();
+  state.shards.assign(data.begin(), data.end());
+  for (std::size_t parity = 0; parity < m; ++parity) {
+    std::uint8_t* const object = state.parity_object(parity);
+    std::memcpy(object, state.header.data(), state.header.size());
+    // One buffer for all, for the sake of its huge pages; what a shard took of it goes with the shard.
+    std::shared_ptr<const void> owner(object, [buffer, parity, object_bytes](const void*) { buffer->give_back(parity * object_bytes, object_bytes); });
+    state.shards.push_back(ShardContent{{object, object_bytes}, std::move(owner)});
+  }
 
   // Leaf by leaf, so that what was just read or computed is authenticated while it is in the processor's cache.
   const TableCache::Table table = parity_table(geometry.redundancy);
@@ -192,7 +223,7 @@ EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, 
   std::vector<std::uint8_t*> to(m);
   for (std::uint32_t leaf = 0; leaf < geometry.leaves; ++leaf) {
     for (std::size_t shard = 0; shard < k; ++shard) {
-      const ByteView bytes = state.data_leaf(shard, leaf);
+      const ByteView bytes = state.data_leaf(data[shard], leaf);
       from[shard] = reading(bytes.data());
       macs.compute(ShardIndex(static_cast<std::uint8_t>(shard)), leaf, bytes,
                    std::span<std::uint8_t, leaf_mac_bytes>(state.data_mac(shard, leaf), leaf_mac_bytes));
@@ -210,20 +241,31 @@ EncodedSegment::EncodedSegment(const ShardGeometry& geometry, ByteView segment, 
 
 EncodedSegment::~EncodedSegment() = default;
 
-std::vector<ByteView> EncodedSegment::object(ShardIndex shard) const {
+ObjectBody EncodedSegment::object(ShardIndex shard) const {
   const ShardGeometry& geometry = state_->geometry;
   assert(shard.value < geometry.redundancy.n);
-  if (shard.value >= geometry.redundancy.k)
-    return {{state_->parity_object(shard.value - geometry.redundancy.k),
-             static_cast<std::size_t>(geometry.object_bytes())}};
+  std::optional<ShardContent> content;
+  {
+    const std::lock_guard lock(state_->mutex);
+    content = state_->shards[shard.value];
+  }
+  if (!content) return {};
+  if (shard.value >= geometry.redundancy.k) return {{content->bytes}, std::move(content->owner)};
   std::vector<ByteView> views;
   views.reserve(1 + 2 * geometry.leaves);
   views.push_back(state_->header);
   for (std::uint32_t leaf = 0; leaf < geometry.leaves; ++leaf) {
-    views.push_back(state_->data_leaf(shard.value, leaf));
+    views.push_back(state_->data_leaf(*content, leaf));
     views.push_back({state_->data_mac(shard.value, leaf), leaf_mac_bytes});
   }
-  return views;
+  using Owners = std::pair<std::shared_ptr<const State>, std::shared_ptr<const void>>;
+  return {std::move(views), std::make_shared<const Owners>(state_, std::move(content->owner))};
+}
+
+void EncodedSegment::release(ShardIndex shard) {
+  std::optional<ShardContent> content;  // its memory goes outside of the lock
+  const std::lock_guard lock(state_->mutex);
+  std::swap(content, state_->shards[shard.value]);
 }
 
 Result<> rebuild_leaves(Redundancy redundancy, ShardIndex wanted, const std::vector<std::pair<ShardIndex, ByteView>>& available,

@@ -26,6 +26,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/ids.h"
 #include "engine/base/result.h"
+#include "engine/engine.h"
 
 namespace atl {
 
@@ -69,6 +70,8 @@ struct ShardGeometry {
     std::uint32_t leaf_count = 0;
     std::uint64_t segment_offset = 0;  // of the run's first byte
   };
+  /// The part of the segment that data shard `shard` holds: where it begins, and its bytes; none behind the segment's end.
+  std::pair<std::uint64_t, std::uint64_t> part(ShardIndex shard) const;
   /// The runs that cover [offset, offset + length) of the segment, in order. The range lies within k payloads.
   std::vector<Run> cover(std::uint64_t offset, std::uint64_t length) const;
 };
@@ -91,17 +94,29 @@ class LeafMacs {
   std::unique_ptr<State> state_;
 };
 
+/// What one data shard holds of the segment (ShardGeometry::part), and what keeps those bytes in memory.
+struct ShardContent {
+  ByteView bytes;
+  std::shared_ptr<const void> owner;
+};
+/// The k parts of a segment that lies in memory as a whole, which `owner` keeps.
+std::vector<ShardContent> cut_shards(const ShardGeometry& geometry, ByteView segment, const std::shared_ptr<const void>& owner);
+
 /// All n objects of one attempt, as gather lists over the caller's segment and memory of its own: parity objects (m
-/// shards), MACs, and at most one padded leaf. `segment` has geometry.segment_bytes bytes, which outlive it.
+/// shards), MACs, and at most one padded leaf.
 class EncodedSegment {
  public:
-  EncodedSegment(const ShardGeometry& geometry, ByteView segment, const LeafMacs& macs);
+  /// `data`: k of them, whose bytes do not change while they are kept.
+  EncodedSegment(const ShardGeometry& geometry, std::vector<ShardContent> data, const LeafMacs& macs);
   ~EncodedSegment();
-  std::vector<ByteView> object(ShardIndex shard) const;
+  /// Outlives this. Empty once the shard was released.
+  ObjectBody object(ShardIndex shard) const;
+  /// Gives up what no other shard needs: the part of the segment, or the parity. Its memory goes with the last object.
+  void release(ShardIndex shard);
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 /// Rebuilds leaves. `available`: at least k distinct shards' leaf runs without MACs, equally long (a multiple of

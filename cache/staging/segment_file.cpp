@@ -115,16 +115,15 @@ class LocalSegmentFile final : public SegmentFile {
     }
   }
 
-  Result<std::shared_ptr<const std::uint8_t>> map() override {
-    const std::uint64_t size = this->size();
-    if (!holds(0, size)) return fail(Code::io, name() + " is not here as a whole");
+  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) override {
+    if (!holds(offset, length)) return fail(Code::io, name() + " does not hold what was to be mapped of it");
     auto file = this->file();
     if (!file) return fail(file.error());
     auto on_disk = (*file)->size();
     if (!on_disk) return fail(on_disk.error());
     // Touching a mapping behind the end of its file ends the process.
-    if (*on_disk < size) return fail(Code::corrupt, name() + " is shorter on disk than it was written");
-    return (*file)->map(size);
+    if (*on_disk < offset + length) return fail(Code::corrupt, name() + " is shorter on disk than it was written");
+    return (*file)->map(offset, length);
   }
 
  private:

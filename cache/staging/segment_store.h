@@ -47,8 +47,8 @@ class SegmentFile {
   /// Adds blocks that came from nodes and were verified: `offset` a multiple of cache_block_bytes, any length. Cached
   /// files only; failure to cache is not an error to anyone.
   virtual void fill(std::uint64_t offset, ByteView blocks) = 0;
-  /// The whole segment mapped for reading, if all is local.
-  virtual Result<std::shared_ptr<const std::uint8_t>> map() = 0;
+  /// [offset, offset + length) mapped for reading, if that is local.
+  virtual Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) = 0;
 };
 
 struct FrameHeader {

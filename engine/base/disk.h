@@ -39,9 +39,9 @@ class File {
   virtual Result<> punch(std::uint64_t offset, std::uint64_t length) = 0;
   /// Bytes of disk that the file occupies.
   virtual Result<std::uint64_t> allocated() = 0;
-  /// Maps [0, size) for reading, for as long as the returned owner lives; Code::unsupported where a disk cannot,
-  /// and the caller reads instead.
-  virtual Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t size) = 0;
+  /// Maps [offset, offset + length) for reading, for as long as the returned owner lives; Code::unsupported where a disk
+  /// cannot, and the caller reads instead.
+  virtual Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) = 0;
 };
 
 enum class OpenMode {

@@ -146,20 +146,22 @@ class PosixFile final : public File {
     return static_cast<std::uint64_t>(attributes.st_blocks) * 512;
   }
 
-  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t size) override {
+  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) override {
     auto present = this->size();
     if (!present) return fail(present.error());
     // A page behind the end of the file would be a SIGBUS at some later read.
-    if (size > *present) return fail(Code::invalid, path_ + " is shorter than what was to be mapped of it");
-    if (size == 0) return std::make_shared<const std::uint8_t>(std::uint8_t{0});
-    const auto length = static_cast<std::size_t>(size);
-    void* address = ::mmap(nullptr, length, PROT_READ, MAP_SHARED, fd_.get(), 0);
+    if (offset > *present || length > *present - offset) return fail(Code::invalid, path_ + " is shorter than what was to be mapped of it");
+    if (length == 0) return std::make_shared<const std::uint8_t>(std::uint8_t{0});
+    static const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+    const auto before = static_cast<std::size_t>(offset % page_bytes);  // a mapping begins with a page
+    const std::size_t mapped = before + static_cast<std::size_t>(length);
+    void* address = ::mmap(nullptr, mapped, PROT_READ, MAP_SHARED, fd_.get(), static_cast<off_t>(offset - before));
     if (address == MAP_FAILED) {
       if (errno == ENODEV) return fail(os_error("map", path_, EOPNOTSUPP));
       return fail_errno("map", path_);
     }
-    return std::shared_ptr<const std::uint8_t>(static_cast<const std::uint8_t*>(address),
-                                               [length, address](const std::uint8_t*) { ::munmap(address, length); });
+    return std::shared_ptr<const std::uint8_t>(static_cast<const std::uint8_t*>(address) + before,
+                                               [mapped, address](const std::uint8_t*) { ::munmap(address, mapped); });
   }
 
  private:

@@ -27,22 +27,6 @@ namespace atl {
 
 namespace asio = boost::asio;
 
-/// The content of an object as a gather list, and what keeps that list's bytes alive.
-struct ObjectBody {
-  std::vector<ByteView> pieces;
-  std::shared_ptr<const void> owner;
-
-  ObjectBody() = default;
-  ObjectBody(std::vector<ByteView> pieces_, std::shared_ptr<const void> owner_)
-      : pieces(std::move(pieces_)), owner(std::move(owner_)) {}
-
-  std::uint64_t size() const {
-    std::uint64_t total = 0;
-    for (ByteView piece : pieces) total += piece.size();
-    return total;
-  }
-};
-
 struct NodeUsage {
   std::uint64_t used_bytes = 0;  // by objects, as far as counted
   std::uint64_t free_bytes = 0;

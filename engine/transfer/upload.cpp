@@ -140,17 +140,16 @@ void Upload::put(ShardHome home) {
   in_use_.insert(home.node);
   under_way_[home].asked_at = parts_.loop.now();
   const auto self = std::static_pointer_cast<Upload>(shared_from_this());
-  std::uint64_t bytes = 0;
-  for (const ByteView piece : request_.body(home.shard)) bytes += piece.size();
+  ObjectBody body = request_.body(home.shard);
+  const std::uint64_t bytes = body.size();
   OperationPlan<void> plan;
   plan.node = node;
   plan.kind = CallKind::write;
   plan.timeout = parts_.options.put_timeout;
   plan.bytes = bytes;
-  plan.call = [self, home](Node& target) {
-    ObjectBody body(self->request_.body(home.shard), self->request_.keep_alive);
+  plan.call = [self, home, body = std::move(body)](Node& target) {
     if (const auto put = self->under_way_.find(home); put != self->under_way_.end()) put->second.started = true;
-    return target.put(self->request_.object_name(home.shard, home.node), std::move(body));
+    return target.put(self->request_.object_name(home.shard, home.node), body);
   };
   plan.done = [self, home, node, bytes](Result<> result) { self->put_ended(home, node, bytes, std::move(result)); };
   under_way_[home].operation = start_operation(parts_, std::move(plan));

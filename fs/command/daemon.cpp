@@ -36,6 +36,7 @@ constexpr auto stop_bound = std::chrono::seconds(10);
 constexpr auto give_up_after = std::chrono::seconds(20);  // a stop that hangs ends the process: the journal is whole
 constexpr unsigned readahead_kibibytes = 4096;
 constexpr int malloc_arenas = 4;
+constexpr int malloc_mapped_bytes = 256 << 10;
 
 /// Wall-clock time with the grain that the kernel gives the times it sets itself (mtime under its write-back cache), so
 /// that a file made later never looks older.
@@ -86,6 +87,8 @@ void watch_the_end() {
 Outcome<> run_daemon(const DaemonPlan& plan, const std::function<void()>& ready) {
   // Each of glibc's arenas keeps some megabytes of what passed through it, and it would make eight a core.
   ::mallopt(M_ARENA_MAX, malloc_arenas);
+  // glibc raises the bound above which memory is mapped, and so given back, to the largest block that was ever freed.
+  ::mallopt(M_MMAP_THRESHOLD, malloc_mapped_bytes);
   PosixDisk disk;
   FileClock clock;
   SystemRandom random;

@@ -72,7 +72,7 @@ constexpr Key keys[] = {
      [](Config& c, std::string_view v) { return set_bytes<64 * mebibyte>(c.drive.staging_max, v); }},
     {"cache_max", "\"4GiB\"", "local disk for copies of what the nodes hold",
      [](Config& c, std::string_view v) { return set_bytes<0>(c.drive.cache_max, v); }},
-    {"dirty_max", "\"64MiB\"", "memory for what was written and is not sealed yet",
+    {"dirty_max", "\"16MiB\"", "memory for what was written and is not sealed yet",
      [](Config& c, std::string_view v) { return set_bytes<mebibyte>(c.drive.dirty_max, v); }},
     {"disk_reserve", "\"256MiB\"", "local disk that the drive never fills",
      [](Config& c, std::string_view v) { return set_bytes<0>(c.drive.disk_reserve, v); }},

@@ -117,7 +117,7 @@ void encode(benchmark::State& state) {
   const Bytes segment = some_bytes(ShardGeometry::segment_capacity(redundancy));
   const ShardGeometry geometry = ShardGeometry::of(redundancy, segment.size());
   for (auto _ : state) {
-    const EncodedSegment encoded(geometry, segment, macs);
+    const EncodedSegment encoded(geometry, cut_shards(geometry, segment, nullptr), macs);
     benchmark::DoNotOptimize(&encoded);
   }
   count_bytes(state, segment.size());

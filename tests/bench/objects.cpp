@@ -27,7 +27,7 @@ class Unflushed final : public File {
   Result<> allocate(std::uint64_t size) override { return file_->allocate(size); }
   Result<> punch(std::uint64_t offset, std::uint64_t length) override { return file_->punch(offset, length); }
   Result<std::uint64_t> allocated() override { return file_->allocated(); }
-  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t size) override { return file_->map(size); }
+  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) override { return file_->map(offset, length); }
 
  private:
   std::unique_ptr<File> file_;

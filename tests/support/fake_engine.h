@@ -67,7 +67,7 @@ class FakeEngine final : public Engine {
           continue;
         }
         Bytes body;
-        for (ByteView piece : request.body(shard)) body.insert(body.end(), piece.begin(), piece.end());
+        for (ByteView piece : request.body(shard).pieces) body.insert(body.end(), piece.begin(), piece.end());
         node->objects[request.object_name(shard, node->spec.id)] = std::move(body);
         used.insert(node->spec.id);
         if (node->hangs) {

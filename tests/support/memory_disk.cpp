@@ -320,11 +320,11 @@ class MemoryFile final : public File {
     const std::lock_guard lock(state_->mutex);
     return inode_->current.allocated();
   }
-  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t size) override {
+  Result<std::shared_ptr<const std::uint8_t>> map(std::uint64_t offset, std::uint64_t length) override {
     if (auto verdict = state_->begin(MemoryDisk::op_read, path_); verdict.error) return fail(*verdict.error);
-    auto copy = std::make_shared<Bytes>(size);
+    auto copy = std::make_shared<Bytes>(length);
     const std::lock_guard lock(state_->mutex);
-    inode_->current.read(0, *copy);
+    inode_->current.read(offset, *copy);
     return std::shared_ptr<const std::uint8_t>(copy, copy->data());
   }
 

@@ -47,11 +47,10 @@ UploadRequest VirtualEngine::upload_request(std::size_t shards) {
     request.shards.push_back(shard);
     bodies->push_back(body_of(shard));
   }
-  request.body = [held = bodies.get()](ShardIndex shard) {
-    const ByteView whole((*held)[shard.value]);
-    return std::vector<ByteView>{whole.first(100), whole.subspan(100)};
+  request.body = [bodies](ShardIndex shard) {
+    const ByteView whole((*bodies)[shard.value]);
+    return ObjectBody({whole.first(100), whole.subspan(100)}, bodies);
   };
-  request.keep_alive = bodies;
   request.object_name = [](ShardIndex shard, NodeId) { return name_of(shard); };
   request.on_stored = [this](ShardHome home) { homes.push_back(home); };
   return request;

@@ -72,9 +72,8 @@ struct Drive {
     }
     request.body = [bodies](ShardIndex shard) {
       const ByteView whole((*bodies)[shard.value]);
-      return std::vector<ByteView>{whole.first(100), whole.subspan(100)};
+      return ObjectBody({whole.first(100), whole.subspan(100)}, bodies);
     };
-    request.keep_alive = bodies;
     request.object_name = [](ShardIndex shard, NodeId) { return name_of(shard); };
     request.on_stored = [&homes](ShardHome home) { homes.push_back(home); };
     Answer<void> answer;

@@ -130,6 +130,21 @@ TEST_CASE("what is read in pieces, nearly in order, is fetched once") {
   CHECK(fetched <= content.size() * 11 / 10);
 }
 
+TEST_CASE("what one request wants of a segment is asked for at once") {
+  DriveFixture f;
+  const Attributes file = f.make_file(root_inode, "file");
+  const Bytes content = f.random.bytes(6'000'000);
+  f.write(file.inode, 0, content);
+  f.sync_full();
+  REQUIRE(f.drive->drop_cache());
+  const EngineCounters before = f.engine.counters();
+  constexpr std::size_t at = 2u << 20, length = 1u << 20;
+  CHECK(std::ranges::equal(f.read(file.inode, at, length), ByteView(content).subspan(at, length)));
+  const EngineCounters after = f.engine.counters();
+  CHECK(after.node_reads - before.node_reads <= 2);  // it may cross from one shard to the next
+  CHECK(after.node_read_bytes - before.node_read_bytes <= length + (192u << 10));
+}
+
 TEST_CASE("any n-k nodes may vanish or lie, and every byte reads back") {
   DriveFixture f;
   const Attributes file = f.make_file(root_inode, "file");

@@ -40,9 +40,9 @@ ShardIndex shard_at(std::size_t index) {
 struct Sample {
   Sample(Redundancy redundancy, std::uint64_t bytes)
       : geometry(ShardGeometry::of(redundancy, bytes)), segment(some_bytes(bytes)), macs(some_macs()) {
-    const EncodedSegment encoded(geometry, segment, macs);
+    const EncodedSegment encoded(geometry, cut_shards(geometry, segment, nullptr), macs);
     for (std::size_t i = 0; i < redundancy.n; ++i) {
-      objects.push_back(join(encoded.object(shard_at(i))));
+      objects.push_back(join(encoded.object(shard_at(i)).pieces));
       leaves.push_back(strip_macs(ByteView(objects.back()).subspan(shard_header_bytes)));
     }
   }
@@ -93,6 +93,41 @@ TEST_CASE("every object begins with a header that says nothing but its format") 
   newer[0] = 'x';
   CHECK(check_shard_header(newer).error().code == Code::corrupt);
   CHECK(check_shard_header(ByteView(newer).first(15)).error().code == Code::corrupt);
+}
+
+TEST_CASE("a shard that is stored is let go without the others") {
+  const ShardGeometry geometry = ShardGeometry::of({3, 6}, 3'000'000);
+  const Bytes segment = some_bytes(3'000'000);
+  std::vector<ShardContent> data = cut_shards(geometry, segment, nullptr);
+  std::vector<std::weak_ptr<const void>> parts;
+  for (ShardContent& shard : data) {
+    const auto copy = std::make_shared<Bytes>(shard.bytes.begin(), shard.bytes.end());
+    parts.emplace_back(copy);
+    shard = {*copy, copy};
+  }
+  auto encoded = std::make_unique<EncodedSegment>(geometry, std::move(data), some_macs());
+  data.clear();
+  std::vector<Bytes> objects;
+  for (std::size_t i = 0; i < 6; ++i) objects.push_back(join(encoded->object(shard_at(i)).pieces));
+
+  ObjectBody sent = encoded->object(shard_at(1));
+  ObjectBody parity = encoded->object(shard_at(4));
+  for (const std::size_t i : {0, 1, 3, 4}) {
+    encoded->release(shard_at(i));
+    encoded->release(shard_at(i));
+    CHECK(encoded->object(shard_at(i)).pieces.empty());
+  }
+  CHECK(parts[0].expired());
+  CHECK_FALSE(parts[1].expired());
+  CHECK(join(encoded->object(shard_at(2)).pieces) == objects[2]);
+  CHECK(join(encoded->object(shard_at(5)).pieces) == objects[5]);
+  encoded.reset();
+  CHECK(parts[2].expired());
+  // What is being sent stays whole to its end.
+  CHECK(join(sent.pieces) == objects[1]);
+  CHECK(join(parity.pieces) == objects[4]);
+  sent = {};
+  CHECK(parts[1].expired());
 }
 
 TEST_CASE("any 3 of 6 shards give every shard back, for all subsets") {

@@ -89,9 +89,10 @@ TEST_CASE("what is written to a staged segment is read back, also after a power 
   CHECK(file->write(segment_header_bytes + 5010, Bytes(1, 1)).error().code == Code::no_space);
   REQUIRE(file->write(segment_header_bytes, Bytes(10, 0)));  // blanking what is dead
   CHECK(store->usage().staged_bytes == segment_header_bytes + 5010);
-  const auto map = file->map();
+  const auto map = file->map(segment_header_bytes + 5000, 10);
   REQUIRE(map);
-  CHECK(Bytes(map->get() + segment_header_bytes + 5000, map->get() + file->size()) == Bytes(10, 1));
+  CHECK(Bytes(map->get(), map->get() + 10) == Bytes(10, 1));
+  CHECK_FALSE(file->map(segment_header_bytes + 5000, 11));
 }
 
 TEST_CASE("a segment has its space from the start, and a full disk leaves nothing half made") {
@@ -175,7 +176,7 @@ TEST_CASE("a cached segment holds the blocks that were filled, and gives nothing
   CHECK(read_back(*file, block + 5, block) == Bytes(content.begin() + block + 5, content.begin() + 2 * block + 5));
   Bytes out(10);
   CHECK(file->read(0, out).error().code == Code::io);
-  CHECK_FALSE(file->map());
+  CHECK_FALSE(file->map(0, size));
   CHECK(file->write(0, out).error().code == Code::invalid);
   CHECK(store->usage().cached_bytes == 2 * block);
 
@@ -189,7 +190,7 @@ TEST_CASE("a cached segment holds the blocks that were filled, and gives nothing
   CHECK_FALSE(file->holds(5 * block, 101));
   file->fill(0, content);
   CHECK(store->usage().cached_bytes == size);
-  const auto map = file->map();
+  const auto map = file->map(0, size);
   REQUIRE(map);
   CHECK(Bytes(map->get(), map->get() + size) == content);
   CHECK((*store->find_or_create_cached(SegmentId(1), size))->holds(0, size));

@@ -97,12 +97,17 @@ TEST_CASE("A mapped file shows its bytes for as long as the owner of the map liv
   auto file = disk.open(folder / "a", OpenMode::create);
   REQUIRE(file);
   REQUIRE((*file)->write(0, content));
-  CHECK((*file)->map(content.size() + 1).error().code == Code::invalid);
-  auto map = (*file)->map(content.size());
+  CHECK((*file)->map(0, content.size() + 1).error().code == Code::invalid);
+  CHECK((*file)->map(1, content.size()).error().code == Code::invalid);
+  CHECK((*file)->map(content.size() + 1, 0).error().code == Code::invalid);
+  auto map = (*file)->map(0, content.size());
+  auto part = (*file)->map(5001, 70001);
   REQUIRE(map);
+  REQUIRE(part);
   file->reset();
   REQUIRE(disk.remove(folder / "a"));
   CHECK(Bytes(map->get(), map->get() + content.size()) == content);
+  CHECK(Bytes(part->get(), part->get() + 70001) == Bytes(content.begin() + 5001, content.begin() + 75002));
 }
 
 TEST_CASE("A rename that must not replace leaves both files alone when the name is taken") {

@@ -190,7 +190,7 @@ TEST_CASE("A cancelled upload ends once, at once, and lets go of what it was giv
   VirtualEngine drive(3);
   for (auto& node : drive.nodes) node->faults.delay = 1h;
   UploadRequest request = drive.upload_request(3);
-  const std::weak_ptr<const void> held = request.keep_alive;
+  const std::weak_ptr<const void> held = request.body(request.shards.front()).owner;
   std::vector<Code> ends;
   request.done = [&](Result<> result) { ends.push_back(result.error().code); };
   const auto transfer = drive.engine->upload(std::move(request));
