@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint64_t read_ahead_max = 4ull << 20;
 constexpr std::uint64_t out_of_order_max = 512u << 10;
+constexpr std::uint64_t keep_others_min = 256u << 10;  // with less, somebody reads here and there
 constexpr std::size_t windows_max = 1024;
 constexpr std::size_t macs_max = 16;
 constexpr Duration repeated_within = std::chrono::milliseconds(250);
@@ -107,7 +108,7 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
     return fetch(id, row, offset, out, until, Local::distrusted, deadline, stop);
   }
   if (mine) {
-    Result<Bytes> bytes = ask_nodes(row, flight->begin, flight->end, deadline, stop);
+    Result<Bytes> bytes = ask_nodes(id, row, flight->begin, flight->end, local, deadline, stop);
     if (bytes) {
       if (auto cached = core_.segments->find_or_create_cached(id, row.bytes)) (*cached)->fill(flight->begin, *bytes);
       core_.segments->shrink_cache(core_.options.cache_max);
@@ -140,8 +141,37 @@ Result<> SegmentFetcher::fetch(SegmentId id, const SegmentRow& row, std::uint64_
   return {};
 }
 
-Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t begin, std::uint64_t end, MonotonicTime deadline,
-                                        const std::stop_token& stop) {
+Result<> SegmentFetcher::keep_others(SegmentId id, const SegmentRow& row, const ShardGeometry& geometry, const ShardGeometry::Run& run,
+                                     const std::vector<std::pair<ShardIndex, ByteView>>& leaves) {
+  const std::uint64_t length = std::uint64_t{run.leaf_count} * leaf_bytes;
+  if (length < keep_others_min) return {};
+  auto file = core_.segments->find_or_create_cached(id, row.bytes);
+  if (!file) return {};  // a cache that cannot be is no error to a reader
+  Bytes rebuilt;
+  for (std::uint8_t data = 0; data < row.k; ++data) {
+    if (ShardIndex(data) == run.shard) continue;
+    const std::uint64_t at = segment_header_bytes + data * geometry.payload_bytes() + std::uint64_t{run.first_leaf} * leaf_bytes;
+    const std::uint64_t end = std::min(at + length, row.bytes);
+    const std::uint64_t from = (at + cache_block_bytes - 1) / cache_block_bytes * cache_block_bytes;
+    const std::uint64_t to = end == row.bytes ? end : end / cache_block_bytes * cache_block_bytes;
+    if (from >= to || (*file)->holds(from, to - from)) continue;
+    const auto answered = std::find_if(leaves.begin(), leaves.end(), [&](const auto& answer) { return answer.first == ShardIndex(data); });
+    ByteView bytes;
+    if (answered != leaves.end()) {
+      bytes = answered->second;
+    } else {
+      rebuilt.resize(static_cast<std::size_t>(length));
+      if (auto r = rebuild_leaves(geometry.redundancy, ShardIndex(data), leaves, rebuilt); !r) return r;
+      core_.counters.rebuilt_leaves += run.leaf_count;
+      bytes = rebuilt;
+    }
+    (*file)->fill(from, bytes.subspan(static_cast<std::size_t>(from - at), static_cast<std::size_t>(to - from)));
+  }
+  return {};
+}
+
+Result<Bytes> SegmentFetcher::ask_nodes(SegmentId id, const SegmentRow& row, std::uint64_t begin, std::uint64_t end, Local local,
+                                        MonotonicTime deadline, const std::stop_token& stop) {
   Engine* engine = core_.engine.load();
   if (engine == nullptr || !row.has_attempt) return fail(Code::unavailable, "the bytes are on nodes, and the drive is offline");
   const auto found = macs_of(row.attempt);
@@ -225,6 +255,8 @@ Result<Bytes> SegmentFetcher::ask_nodes(const SegmentRow& row, std::uint64_t beg
     if (auto r = rebuild_leaves(redundancy, run.shard, views, rebuilt); !r) return fail(r.error());
     core_.counters.rebuilt_leaves += run.leaf_count;
     place(run.segment_offset, rebuilt);
+    if (local == Local::missing)
+      if (auto r = keep_others(id, row, geometry, run, views); !r) return fail(r.error());
   }
   return bytes;
 }

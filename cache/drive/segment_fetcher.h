@@ -50,8 +50,12 @@ class SegmentFetcher {
   /// The MACs of an attempt; those of the last few are kept.
   Result<std::shared_ptr<const AttemptMacs>> macs_of(const AttemptId& attempt);
   /// Asks nodes; blocks until all runs are there.
-  Result<Bytes> ask_nodes(const SegmentRow& row, std::uint64_t begin, std::uint64_t end, MonotonicTime deadline,
+  Result<Bytes> ask_nodes(SegmentId id, const SegmentRow& row, std::uint64_t begin, std::uint64_t end, Local local, MonotonicTime deadline,
                           const std::stop_token& stop);
+  /// Where `run` had to be rebuilt from k shards, these give the same leaves of all other data shards as well: into the
+  /// cache with them, or each would be fetched k times. `leaves`: verified, without MACs.
+  Result<> keep_others(SegmentId id, const SegmentRow& row, const ShardGeometry& geometry, const ShardGeometry::Run& run,
+                       const std::vector<std::pair<ShardIndex, ByteView>>& leaves);
 
   DriveCore& core_;
   std::mutex mutex_;

@@ -145,6 +145,29 @@ TEST_CASE("what one request wants of a segment is asked for at once") {
   CHECK(after.node_read_bytes - before.node_read_bytes <= length + (192u << 10));
 }
 
+TEST_CASE("with n-k nodes gone each byte is still fetched about once") {
+  DriveFixture f;
+  const Attributes file = f.make_file(root_inode, "file");
+  const Bytes content = f.random.bytes(12'000'000);
+  f.write(file.inode, 0, content);
+  f.sync_full();
+  for (unsigned lost = 0; lost < 64; ++lost) {
+    if (__builtin_popcount(lost) != 3) continue;
+    for (unsigned i = 0; i < 6; ++i) f.engine.all()[i].absent = (lost >> i & 1) != 0;
+    REQUIRE(f.drive->drop_cache());
+    const std::uint64_t before = f.engine.counters().node_read_bytes;
+    constexpr std::size_t piece = 1u << 20;
+    bool same = true;
+    for (std::size_t at = 0; at < content.size(); at += piece)
+      same = same && std::ranges::equal(f.read(file.inode, at, piece), ByteView(content).subspan(at, std::min(piece, content.size() - at)));
+    CHECK(same);
+    const std::uint64_t fetched = f.engine.counters().node_read_bytes - before;
+    INFO("lost " << lost);
+    CHECK(fetched >= content.size());
+    CHECK(fetched <= content.size() * 14 / 10);
+  }
+}
+
 TEST_CASE("any n-k nodes may vanish or lie, and every byte reads back") {
   DriveFixture f;
   const Attributes file = f.make_file(root_inode, "file");
